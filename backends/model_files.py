@@ -1,0 +1,99 @@
+"""A model's folder: where it is, what its config says, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from backends.errors import ModelError
+
+WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
+
+
+def resolve(path: str, revision: str | None = None) -> Path:
+    """The local folder of a model: `path` itself, or a hub id's snapshot (downloaded if needed).
+
+    Raises ModelError when neither is there, or when the weights are not safetensors.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return _checked(folder)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        raise ModelError(
+            f"no model at `{path}`",
+            where="model.path",
+            hint="give a folder with config.json and *.safetensors, or a hub id `owner/name`",
+        )
+    return _checked(_download(path, revision))
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=WANTED))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"no folder `{repo}`, and the hub does not give it: {first}",
+            where="model.path" if revision is None else "model.path, model.revision",
+            hint="check the name, the network, and `hf auth login` for gated models",
+        ) from error
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ModelError("the model folder has no config.json", where=str(folder))
+    if not any(folder.glob("*.safetensors")):
+        pickles = [p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"}]
+        why = f"; `{pickles[0]}` is a pickle, which can run code when read" if pickles else ""
+        raise ModelError(
+            f"the model folder has no *.safetensors{why}",
+            where=str(folder),
+            hint="save the model with `save_pretrained(..., safe_serialization=True)`",
+        )
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json as it stands."""
+    where = folder / "config.json"
+    try:
+        config = json.loads(where.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the model's config: {error}", where=str(where)) from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError("config.json names no `model_type`", where=str(where))
+    return config
+
+
+def model_id(folder: Path) -> str:
+    """SHA-256 over config.json and the weights, by name: the same on every backend and machine."""
+    total = hashlib.sha256()
+    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.name} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def name_of(path: str) -> str:
+    """How a model is called in files that travel: a hub id as it is, a folder by its last part."""
+    folder = Path(path).expanduser()
+    return folder.resolve().name if folder.is_dir() else path
+
+
+def served(config: dict[str, Any], families: dict[str, str], backend: str, folder: Path) -> str:
+    """The config's family, or ModelError naming those that `backend` can serve."""
+    family = str(config["model_type"])
+    if family not in families:
+        raise ModelError(
+            f"the {backend} backend cannot serve the model family `{family}`",
+            where=str(folder / "config.json"),
+            hint=f"it serves: {', '.join(sorted(families))}",
+        )
+    return family
