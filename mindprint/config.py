@@ -1,0 +1,322 @@
+"""Every setting of a run: one strict model, one place for defaults, each value with its origin."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mindprint.errors import ConfigError
+
+Value = str | int | float | bool | None | tuple[str, ...]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class ModelSection(Section):
+    path: str | None = Field(None, description="folder or hub id of the base model")
+    revision: str | None = Field(None, description="hub revision to pin")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights: float32 on the CPU, bfloat16 on Metal and CUDA"
+    )
+    quantization: Literal["none"] = Field("none", description="only unquantized bases train so far")
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="attention implementation; auto says which and why"
+    )
+
+
+class AdapterSection(Section):
+    kind: Literal["lora"] = Field("lora", description="kind of adapter")
+    rank: Positive = 16
+    alpha: Rate = Field(32.0, description="the factor on the adapter is alpha/rank")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="layers to adapt: all-linear, or a list of module names"
+    )
+    scaling: Literal["standard", "rslora"] = Field(
+        "standard", description="alpha/rank, or alpha/sqrt(rank) with rslora"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class SftSection(Section):
+    epochs: Positive = 3
+    batch_size: Positive = Field(4, description="rows that go through the model at once")
+    accumulate: Positive = Field(1, description="batches in one optimizer step")
+    learning_rate: Rate = 2e-4
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Share = 0.03
+    max_tokens: Annotated[int, Field(ge=8)] = Field(1024, description="longer rows are cut")
+    max_grad_norm: Rate = 1.0
+    train_on: Literal["all", "last"] = Field("all", description="which assistant turns are trained")
+    keep: Literal["best", "last"] = Field(
+        "best", description="best epoch by held-out loss where a topic has 20+ rows"
+    )
+
+
+class DpoSection(Section):
+    when: Literal["auto", "always", "never"] = Field(
+        "auto", description="auto: accuracy passes its gate and voice does not"
+    )
+    pairs: Literal["file", "self", "both"] = Field(
+        "file", description="preferences.jsonl, answers drawn from the model, or both"
+    )
+    adapter: Literal["continue", "new"] = Field(
+        "continue", description="train the topic's adapter on, or a new one over it"
+    )
+    rank: Positive | None = Field(None, description="rank of a new adapter; adapter.rank if unset")
+    targets: Literal["all-linear"] | tuple[str, ...] | None = Field(
+        None, description="targets of a new adapter; adapter.targets if unset"
+    )
+    learning_rate: Rate = 1e-5
+    beta: Rate = 0.1
+    sft_weight: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="weight of the chosen answer's loss per token"
+    )
+    epochs: Positive = 1
+    batch_size: Positive = Field(2, description="pairs that go through the model at once")
+    accumulate: Positive = 1
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Share = 0.03
+    max_grad_norm: Rate = 1.0
+    loss: Literal["sigmoid", "ipo", "hinge", "length-normalised"] = "sigmoid"
+
+
+class StrategySection(Section):
+    name: Literal["sequential"] = Field("sequential", description="how the past is protected")
+
+
+class GateSection(Section):
+    accuracy: Share = 0.70
+    voice: Share = 0.75
+    retries: Count = Field(2, description="further attempts at a topic, each with more epochs")
+    rollback: bool = Field(True, description="undo a stage that did harm")
+
+
+class EvalSection(Section):
+    max_tokens: Positive = 128
+    retention: Literal["full", "sample", "off"] = Field(
+        "sample", description="how much of the earlier topics is asked again after each topic"
+    )
+
+
+class RunSection(Section):
+    seed: Count = 42
+    checkpoint_every: Positive = Field(200, description="optimizer steps between checkpoints")
+    on_oom: Literal["stop", "shrink"] = Field(
+        "stop", description="shrink halves the batch and keeps the effective batch"
+    )
+
+
+class Config(Section):
+    """All keys of DESIGN's table, with their defaults."""
+
+    model: ModelSection = ModelSection()
+    adapter: AdapterSection = AdapterSection()
+    handoff: Literal["auto", "stack", "merge", "continue"] = "auto"
+    sft: SftSection = SftSection()
+    dpo: DpoSection = DpoSection()
+    strategy: StrategySection = StrategySection()
+    gate: GateSection = GateSection()
+    eval: EvalSection = EvalSection()
+    run: RunSection = RunSection()
+
+
+class Resolved(BaseModel):
+    """A configuration and, for each dotted key, where its value came from."""
+
+    model_config = ConfigDict(frozen=True)
+    config: Config
+    origins: dict[str, str]
+
+    def listing(self) -> dict[str, tuple[Value, str]]:
+        """Dotted key -> (value, origin), in the order of the sections."""
+        return {
+            key: (value, self.origins.get(key, "default"))
+            for key, value in flatten(self.config.model_dump())
+        }
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+KEYS = tuple(key for key, _ in flatten(Config().model_dump()))
+
+
+def resolve(file: Path | None = None, settings: Sequence[str] = (), **flags: Value) -> Resolved:
+    """Defaults, then the file, then `--set a.b=value`, then the command's own flags.
+
+    `flags` use `__` for the dot (`model__path`); None means not given. Raises ConfigError that
+    holds every fault found.
+    """
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    faults: list[ConfigError] = []
+    if file is not None:
+        for key, value, line in _read(file):
+            _put(tree, origins, faults, key, value, f"{file}:{line}")
+    for setting in settings:
+        key, value = _setting(setting)
+        _put(tree, origins, faults, key, value, f"--set {setting}")
+    for name, value in flags.items():
+        if value is not None:
+            key = name.replace("__", ".")
+            _put(tree, origins, faults, key, value, f"--{key.rsplit('.', 1)[-1]}")
+    config = _validated(tree, origins, faults)
+    if faults or config is None:
+        raise _together(faults)
+    return Resolved(config=config, origins=origins)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(
+            f"`--set {text}` has no value", where="--set", hint="write it as `--set sft.epochs=5`"
+        )
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return key.strip(), YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise ConfigError(
+            f"cannot read the value of `--set {text}`: {error}", where="--set"
+        ) from error
+
+
+def _read(file: Path) -> list[tuple[str, Any, int]]:
+    """(dotted key, value, line) of a YAML file."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        tree = YAML(typ="rt", pure=True).load(file.read_text("utf-8"))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"not YAML: {error.problem}", where=f"{file}:{line}") from error
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration: {error}", where=str(file)) from error
+    if tree is None:
+        return []
+    if not isinstance(tree, dict):
+        raise ConfigError("a configuration is a mapping of keys", where=f"{file}:1")
+    return list(_walk(tree, ""))
+
+
+def _walk(tree: Any, prefix: str) -> Iterator[tuple[str, Any, int]]:
+    for key, value in tree.items():
+        line = tree.lc.key(key)[0] + 1
+        dotted = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from _walk(value, f"{dotted}.")
+        else:
+            yield dotted, list(value) if isinstance(value, list) else value, line
+
+
+def _put(
+    tree: dict[str, Any],
+    origins: dict[str, str],
+    faults: list[ConfigError],
+    key: str,
+    value: Any,
+    origin: str,
+) -> None:
+    if key not in KEYS:
+        sections = {known.split(".")[0] for known in KEYS if "." in known}
+        if key in sections and value in (None, {}):
+            return
+        near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"the sections are: {', '.join(sections)}"
+        faults.append(ConfigError(f"unknown key `{key}`", where=origin, hint=hint))
+        return
+    section, dot, leaf = key.partition(".")
+    if dot:
+        tree.setdefault(section, {})[leaf] = value
+    else:
+        tree[section] = value
+    origins[key] = origin
+
+
+def _validated(
+    tree: dict[str, Any], origins: dict[str, str], faults: list[ConfigError]
+) -> Config | None:
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        seen = set()
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"][:2] if isinstance(part, str))
+            key = key if key in KEYS else key.split(".")[0]
+            if key in seen:
+                continue
+            seen.add(key)
+            faults.append(
+                ConfigError(
+                    f"`{key}` cannot be {item['input']!r}",
+                    where=origins.get(key, key),
+                    hint=allowed(key),
+                )
+            )
+        return None
+
+
+def allowed(key: str) -> str:
+    """What a key accepts, in words."""
+    section, _, leaf = key.partition(".")
+    field = Config.model_fields[section]
+    if leaf and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        field = field.annotation.model_fields[leaf]
+    names = _literals(field.annotation)
+    kind = "one of: " + ", ".join(names) if names else _kind(field.annotation)
+    extra = " or a list of module names" if leaf == "targets" else ""
+    return f"`{key}` is {kind}{extra}{_limits(field.metadata)}"
+
+
+def _limits(metadata: Sequence[Any]) -> str:
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    found = [
+        f"{word} {getattr(item, name):g}"
+        for item in metadata
+        for name, word in words.items()
+        if getattr(item, name, None) is not None
+    ]
+    return ", " + " and ".join(found) if found else ""
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [name for part in get_args(annotation) for name in _literals(part)]
+
+
+def _kind(annotation: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    for known, word in words.items():
+        if annotation is known:
+            return word
+    for part in get_args(annotation):
+        word = _kind(part)
+        if word != "a value":
+            return word
+    return "a value"
+
+
+def _together(faults: list[ConfigError]) -> ConfigError:
+    if len(faults) == 1:
+        return faults[0]
+    what = f"{len(faults)} settings cannot be used: " + "; ".join(f.what for f in faults)
+    return ConfigError(what, where=", ".join(f.where for f in faults), hint=faults[0].hint)

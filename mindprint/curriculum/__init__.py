@@ -1,0 +1,1 @@
+"""An author's curriculum: files in, typed records with file:line out."""

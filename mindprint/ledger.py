@@ -1,0 +1,121 @@
+"""The ledger: the model is the base plus the accepted entries that no later entry replaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from backends.contract import Session
+from mindprint.errors import ConfigError, StageError
+from mindprint.report.model import Score
+from mindprint.rundir import RunDir, digest, read_json, write_json
+
+SCHEMA_VERSION = 1
+
+Handoff = Literal["stack", "merge", "continue"]
+
+
+class Entry(BaseModel):
+    """One trained adapter. `folder` is relative to the run; `replaces` is an earlier entry's
+    `name`; `sha256` covers the adapter's files. No clock, so that equal runs give equal bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    topic: str
+    stage: Literal["sft", "dpo"]
+    kind: Literal["lora"]
+    rank: int
+    alpha: float
+    scaling: Literal["standard", "rslora"]
+    folder: str
+    sha256: str
+    replaces: str | None
+    backend: str
+    before: Score
+    after: Score
+    accepted: bool
+    verdict: str
+
+
+class Ledger(BaseModel):
+    """Entries in the order they were made, accepted or rolled back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: int = SCHEMA_VERSION
+    model_id: str
+    handoff: Handoff
+    entries: tuple[Entry, ...] = ()
+
+    def with_entry(self, entry: Entry) -> Ledger:
+        """Raises StageError when the name is taken or `replaces` names nothing that acts."""
+        if any(entry.name == known.name for known in self.entries):
+            raise StageError(f"the ledger already holds `{entry.name}`", where="ledger.json")
+        acting = {known.name for known in self.acting()}
+        if entry.accepted and entry.replaces is not None and entry.replaces not in acting:
+            raise StageError(f"`{entry.replaces}` is not in force", where="ledger.json")
+        return self.model_copy(update={"entries": (*self.entries, entry)})
+
+    def acting(self, until: str | None = None) -> tuple[Entry, ...]:
+        """Accepted entries that no later accepted one replaces, in order; with `until`, as of the
+        end of that topic."""
+        entries = self.entries
+        if until is not None:
+            ends = [place for place, entry in enumerate(entries) if entry.topic == until]
+            if not ends:
+                known = ", ".join(dict.fromkeys(entry.topic for entry in entries))
+                raise ConfigError(
+                    f"the ledger has no topic `{until}`", where="--until", hint=f"it has: {known}"
+                )
+            entries = entries[: ends[-1] + 1]
+        accepted = [entry for entry in entries if entry.accepted]
+        replaced = {entry.replaces for entry in accepted}
+        return tuple(entry for entry in accepted if entry.name not in replaced)
+
+
+def read(run: RunDir) -> Ledger:
+    where = run.path / "ledger.json"
+    tree: Any = read_json(where)
+    if not isinstance(tree, dict) or tree.get("schema_version") != SCHEMA_VERSION:
+        raise ConfigError("not a ledger that this version can read", where=str(where))
+    return Ledger.model_validate(tree)
+
+
+def write(run: RunDir, ledger: Ledger) -> None:
+    write_json(run.path / "ledger.json", ledger.model_dump(mode="json"))
+
+
+def attach(session: Session, run: RunDir, until: str | None = None) -> tuple[str, ...]:
+    """Load the entries in force as the frozen past, each checked against its SHA-256.
+
+    Returns their names. Raises ConfigError when the model is not the one the run was made on, or
+    a file is not the one that was written.
+    """
+    ledger = read(run)
+    if ledger.model_id != session.model_id:
+        raise ConfigError(
+            "this is not the model that the run was made on",
+            where=f"{run.path / 'ledger.json'}: model_id {ledger.model_id[:12]}",
+            hint=f"the model given hashes to {session.model_id[:12]}",
+        )
+    for entry in ledger.acting(until):
+        folder = verified(run, entry)
+        session.adapters.load(folder, entry.name, frozen=True)
+    return session.adapters.active()
+
+
+def verified(run: RunDir, entry: Entry) -> Path:
+    """The folder of an entry, its bytes those that were written."""
+    folder = run.path / entry.folder
+    try:
+        found = digest(folder)
+    except OSError as error:
+        raise ConfigError(f"an adapter is missing: {error}", where=str(folder)) from error
+    if found != entry.sha256:
+        raise ConfigError(
+            "an adapter is not the one that was written",
+            where=str(folder),
+            hint=f"the ledger says {entry.sha256[:12]}, the files hash to {found[:12]}",
+        )
+    return folder

@@ -1,0 +1,321 @@
+"""A run: the base's scores, then topic after topic, then the result. Knows no backend by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from backends.contract import AdapterManager, Session
+from backends.errors import MergeRefused
+from mindprint import ledger as ledgers
+from mindprint.config import Config, Resolved
+from mindprint.curriculum.records import Curriculum, QuizItem, Topic
+from mindprint.errors import ConfigError, StageError
+from mindprint.evals.exam import Examiner
+from mindprint.events import Event, Listener
+from mindprint.gate import Exam
+from mindprint.ledger import Entry, Ledger
+from mindprint.plan import Plan, sample_size
+from mindprint.report.model import MemorySample, Result, Retained, Score, Timings, TopicRecord
+from mindprint.results import Header, assemble, write_config, write_result
+from mindprint.rundir import RunDir, read_json, write_json
+from mindprint.stages import Workshop, read_exam, write_exam
+from mindprint.strategies.sequential import Sequential
+from mindprint.tokens.lessons import Lesson
+from mindprint.tokens.render import Renderer
+from mindprint.topics import TopicRun
+from mindprint.training import Rules
+
+STRATEGIES = {"sequential": Sequential}
+RETENTION = "retention"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is made of: the curriculum, the settings, the plan, and whom to tell."""
+
+    curriculum: Curriculum
+    resolved: Resolved
+    plan: Plan
+    backend: str
+    model_path: str
+    listen: Listener
+    command: str = ""
+    stop: Callable[[], bool] = lambda: False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Clock:
+    """Seconds by kind of work."""
+
+    opening: float = 0.0
+    training: float = 0.0
+    evaluation: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def timings(self) -> Timings:
+        total = time.perf_counter() - self.started + self.opening
+        return Timings(
+            opening=round(self.opening, 2),
+            training=round(self.training, 2),
+            evaluation=round(self.evaluation, 2),
+            total=round(total, 2),
+        )
+
+
+def resolve_handoff(config: Config, session: Session) -> ledgers.Handoff:
+    """`auto` merges where the working weights are float32, else stacks."""
+    if config.handoff == "continue" and config.dpo.adapter == "new":
+        raise ConfigError(
+            "`handoff: continue` keeps one adapter for all topics, `dpo.adapter: new` adds another",
+            where="handoff, dpo.adapter",
+            hint="use `dpo.adapter: continue`, or another handoff",
+        )
+    if config.handoff != "auto":
+        return config.handoff
+    return "merge" if session.info.dtype == "float32" else "stack"
+
+
+def run_curriculum(
+    order: Order, session: Session, renderer: Renderer, run: RunDir, opening: float = 0.0
+) -> Result:
+    """Train every planned topic, or those that are still missing from `run`.
+
+    `opening`: seconds the model took to open. Raises StageError or Interrupted, the run folder
+    resumable either way; the result so far is on disk after every topic.
+    """
+    return _Run(order, session, renderer, run, opening).go()
+
+
+class _Run:
+    def __init__(
+        self, order: Order, session: Session, renderer: Renderer, run: RunDir, opening: float
+    ) -> None:
+        self._order, self._session, self._run = order, session, run
+        self._config = order.resolved.config
+        self._clock = Clock(opening=opening)
+        self._records: dict[str, TopicRecord] = {}
+        self._retained: list[Retained] = []
+        self._memory: list[MemorySample] = []
+        self._ledger = self._open_ledger()
+        self._notes = [*order.notes, *renderer.notes]
+        examiner = Examiner(session, renderer, order.curriculum, self._config)
+        self._shop = Workshop(
+            session=session,
+            renderer=renderer,
+            curriculum=order.curriculum,
+            config=self._config,
+            run=run,
+            examiner=examiner,
+            strategy=STRATEGIES[self._config.strategy.name](),
+            listen=self._hear,
+            rules=Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop),
+            backend=order.backend,
+            memory=self._memory,
+        )
+
+    def go(self) -> Result:
+        self._begin()
+        base = self._base_exams()
+        for lesson in self._order.plan.lessons:
+            if not self._already(lesson):
+                self._topic(lesson, base[lesson.topic.id])
+        result = self._result("finished")
+        write_result(self._run, result)
+        self._hear(Event("run-finished", data={"verdict": result.verdict}))
+        return result
+
+    def _open_ledger(self) -> Ledger:
+        if (self._run.path / "ledger.json").is_file():
+            return ledgers.read(self._run)
+        handoff = resolve_handoff(self._config, self._session)
+        return Ledger(model_id=self._session.model_id, handoff=handoff)
+
+    def _begin(self) -> None:
+        if not (self._run.path / "config.yaml").is_file():
+            write_config(self._run, self._order.resolved)
+            write_json(self._run.path / "plan.json", self._order.plan.as_json())
+            ledgers.write(self._run, self._ledger)
+        topics = [
+            {"id": lesson.topic.id, "title": lesson.topic.title}
+            for lesson in self._order.plan.lessons
+        ]
+        self._hear(Event("run-started", data={"topics": topics, "handoff": self._ledger.handoff}))
+        for note in self._notes:
+            self._hear(Event("notice", data={"text": note}))
+
+    def _base_exams(self) -> dict[str, Exam]:
+        """Every quiz under the base alone, asked once, before anything is attached."""
+        folder = self._run.path / "base"
+        groups = {lesson.topic.id: lesson.topic.quiz for lesson in self._order.plan.lessons}
+        if self._config.eval.retention != "off" and self._order.curriculum.retention:
+            groups[RETENTION] = self._order.curriculum.retention
+        missing = {
+            name: items
+            for name, items in groups.items()
+            if not (folder / f"{_file(name)}.json").is_file()
+        }
+        with self._timed("evaluation"):
+            for name, exam in self._shop.examiner.ask_many(missing).items():
+                write_exam(folder / f"{_file(name)}.json", exam)
+                score = exam.score
+                data = {"state": "base", "accuracy": score.accuracy, "voice": score.voice}
+                self._hear(Event("evaluated", name, "base", data))
+        return {name: read_exam(folder / f"{_file(name)}.json") for name in groups}
+
+    def _already(self, lesson: Lesson) -> bool:
+        """A topic that an earlier process finished: its adapters attached, its record read."""
+        where = self._run.topic(lesson.topic.id) / "record.json"
+        entries = [entry for entry in self._ledger.entries if entry.topic == lesson.topic.id]
+        if not where.is_file() or not entries:
+            return False
+        self._attach([entry for entry in entries if self._stays(entry, entries)])
+        tree = read_json(where)
+        self._records[lesson.topic.id] = TopicRecord.model_validate(tree["topic"])
+        if tree["retained"] is not None:
+            self._retained.append(Retained.model_validate(tree["retained"]))
+        self._hear(Event("notice", lesson.topic.id, data={"text": "finished earlier"}))
+        return True
+
+    def _stays(self, entry: Entry, entries: Sequence[Entry]) -> bool:
+        replaced = {other.replaces for other in entries if other.accepted}
+        return entry.accepted and entry.name not in replaced
+
+    def _attach(self, entries: Sequence[Entry]) -> None:
+        adapters = self._session.adapters
+        for entry in entries:
+            folder = ledgers.verified(self._run, entry)
+            if self._ledger.handoff == "continue":
+                _unload_all(adapters)
+                adapters.load(folder, entry.name)
+            else:
+                adapters.load(folder, entry.name, frozen=True)
+        if entries and self._ledger.handoff == "merge":
+            adapters.merge_and_unload()
+
+    def _topic(self, lesson: Lesson, base: Exam) -> None:
+        asked = self._shop.examiner.seconds
+        started = time.perf_counter()
+        record, entries = TopicRun(self._shop, lesson, self._ledger).run(base)
+        self._hand_over(entries)
+        spent = time.perf_counter() - started
+        evaluation = self._shop.examiner.seconds - asked
+        self._clock.training += spent - evaluation
+        self._clock.evaluation += evaluation
+        self._records[lesson.topic.id] = record
+        retained = self._retention(lesson)
+        write_json(
+            self._run.topic(lesson.topic.id) / "record.json",
+            {
+                "topic": record.model_dump(mode="json"),
+                "retained": retained.model_dump(mode="json") if retained else None,
+            },
+        )
+        for entry in entries:
+            self._ledger = self._ledger.with_entry(entry)
+        ledgers.write(self._run, self._ledger)
+        write_result(self._run, self._result("running"))
+
+    def _hand_over(self, entries: Sequence[Entry]) -> None:
+        """The topic's adapter becomes the past, in the way the run carries it."""
+        if not any(entry.accepted for entry in entries) or self._ledger.handoff == "continue":
+            return
+        adapters = self._session.adapters
+        if self._ledger.handoff == "stack":
+            if adapters.trainable():
+                adapters.freeze(adapters.active()[-1])
+            return
+        try:
+            report = adapters.merge_and_unload()
+        except MergeRefused as error:
+            raise StageError(
+                f"the topic's adapter cannot be merged: {error.what}",
+                where="handoff",
+                hint="start a run with `--set handoff=stack`, which keeps adapters exact",
+            ) from error
+        text = f"merged into {report.layers} layers, {report.lost:.1e} of the effect lost"
+        self._hear(Event("notice", entries[0].topic, data={"text": text}))
+
+    def _retention(self, lesson: Lesson) -> Retained | None:
+        """Earlier topics and the retention set, asked again now that `lesson` is learned."""
+        mode = self._config.eval.retention
+        if mode == "off":
+            return None
+        groups: dict[str, tuple[QuizItem, ...]] = {}
+        for earlier in self._order.plan.lessons:
+            if earlier.topic.id == lesson.topic.id:
+                break
+            groups[earlier.topic.id] = retained_items(earlier.topic, mode)
+        if self._order.curriculum.retention:
+            groups[RETENTION] = self._order.curriculum.retention
+        if not groups:
+            return None
+        with self._timed("evaluation"):
+            exams = self._shop.examiner.ask_many(groups)
+        scores = {name: exam.score for name, exam in exams.items()}
+        retained = Retained(after=lesson.topic.id, scores=scores)
+        self._retained.append(retained)
+        return retained
+
+    def _result(self, status: str) -> Result:
+        order = self._order
+        header = Header(
+            curriculum=order.curriculum,
+            resolved=order.resolved,
+            model_path=order.model_path,
+            choices=(*order.plan.choices, *self._session.choices),
+            command=order.command,
+            notes=tuple(self._notes),
+        )
+        records = [
+            self._records.get(
+                lesson.topic.id, TopicRecord(id=lesson.topic.id, title=lesson.topic.title)
+            )
+            for lesson in order.plan.lessons
+        ]
+        return assemble(
+            header,
+            self._session,
+            status="finished" if status == "finished" else "running",
+            topics=tuple(records),
+            retained=tuple(self._retained),
+            retention_base=self._retention_base(),
+            memory=tuple(self._memory),
+            timings=self._clock.timings(),
+            handoff=self._ledger.handoff,
+        )
+
+    def _retention_base(self) -> Score | None:
+        where = self._run.path / "base" / f"{RETENTION}.json"
+        return read_exam(where).score if where.is_file() else None
+
+    def _hear(self, event: Event) -> None:
+        if event.kind != "step":
+            self._run.record(event)
+        self._order.listen(event)
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self._clock, kind, getattr(self._clock, kind) + time.perf_counter() - started)
+
+
+def retained_items(topic: Topic, mode: str) -> tuple[QuizItem, ...]:
+    """The questions of an earlier topic that are asked again: always the same, evenly spread."""
+    count = sample_size(len(topic.quiz), mode)
+    return tuple(topic.quiz[place * len(topic.quiz) // count] for place in range(count))
+
+
+def _unload_all(adapters: AdapterManager) -> None:
+    for name in reversed(adapters.active()):
+        adapters.unload(name)
+
+
+def _file(name: str) -> str:
+    return name.replace("/", "--")

@@ -1,0 +1,222 @@
+"""What a run will do, before it does it: stages, steps, tokens. Loop and schedule read this."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from backends.contract import Choice
+from mindprint.config import Config, DpoSection, SftSection
+from mindprint.curriculum.records import Curriculum
+from mindprint.errors import ConfigError
+from mindprint.tokens.batches import BatchPlan
+from mindprint.tokens.lessons import Lesson, Pair, make_lessons, question
+from mindprint.tokens.render import Renderer, Row
+
+StageKind = Literal["sft", "dpo"]
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage. `rows` are rows, or pairs for DPO; `tokens` are trained in one epoch; DPO runs
+    both rows of a pair, and is `certain` only when `dpo.when` is always."""
+
+    topic: str
+    name: StageKind
+    rows: int
+    held_out: int
+    rows_cut: int
+    tokens: int
+    epochs: int
+    steps: int
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a first attempt at every topic, and the lessons they train."""
+
+    stages: tuple[PlannedStage, ...]
+    lessons: tuple[Lesson, ...]
+    choices: tuple[Choice, ...]
+    questions: int
+    retained: int
+    longest_row: int
+    retries: int
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """(what, value, note) for printing."""
+        rows = [(choice.key, choice.name, choice.because) for choice in self.choices]
+        rows.append(("topics", str(len(self.lessons)), self._few_questions()))
+        for kind in ("sft", "dpo"):
+            rows += self._stage_line(kind)
+        asked = f"{self.retained} of them about earlier topics" if self.retained else ""
+        rows.append(("questions", str(self.questions), asked))
+        rows.append(("longest row", f"{self.longest_row} tokens", "answers included"))
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "stages": [asdict(stage) for stage in self.stages],
+            "choices": [asdict(choice) for choice in self.choices],
+            "questions": self.questions,
+            "retained_questions": self.retained,
+            "longest_row": self.longest_row,
+            "retries": self.retries,
+        }
+
+    def _few_questions(self) -> str:
+        few = sum(len(lesson.topic.quiz) < 8 for lesson in self.lessons)
+        return f"{few} have fewer than 8 quiz items: their scores are rough" if few else ""
+
+    def _stage_line(self, kind: str) -> list[tuple[str, str, str]]:
+        stages = [stage for stage in self.stages if stage.name == kind]
+        if not stages:
+            return []
+        steps = sum(stage.steps for stage in stages)
+        tokens = sum(stage.tokens * stage.epochs for stage in stages)
+        cut = sum(stage.rows_cut for stage in stages)
+        notes = [f"{tokens:,} trained tokens"]
+        if cut:
+            notes.append(f"{cut} rows cut (`sft.max_tokens`)")
+        if not all(stage.certain for stage in stages):
+            notes.append("where voice lags")
+        elif self.retries and kind == "sft":
+            notes.append(f"up to {self.retries} retries a topic, with more epochs")
+        return [(kind, f"{steps} steps", ", ".join(notes))]
+
+
+def make_plan(
+    curriculum: Curriculum,
+    config: Config,
+    renderer: Renderer,
+    choices: Sequence[Choice] = (),
+    topics: Sequence[str] | None = None,
+) -> Plan:
+    """Renders every row. Raises ConfigError for an unknown topic, DataError for unusable rows."""
+    names = chosen_topics(curriculum, topics)
+    lessons = make_lessons(curriculum, config, renderer, names)
+    stages = []
+    for lesson in lessons:
+        stages.append(_sft(lesson, config))
+        if config.dpo.when != "never" and (lesson.pairs or config.dpo.pairs != "file"):
+            stages.append(_dpo(lesson, config))
+    retained = _retained(curriculum, lessons, config)
+    quizzes = sum(len(lesson.topic.quiz) for lesson in lessons)
+    return Plan(
+        stages=tuple(stages),
+        lessons=lessons,
+        choices=tuple(choices),
+        questions=3 * quizzes + retained,
+        retained=retained,
+        longest_row=_longest(curriculum, lessons, config, renderer),
+        retries=config.gate.retries,
+    )
+
+
+def chosen_topics(curriculum: Curriculum, topics: Sequence[str] | None) -> tuple[str, ...]:
+    """Topic ids in the curriculum's order; a unit or chapter names all topics below it."""
+    known = [topic.id for topic in curriculum.topics]
+    if not topics:
+        return tuple(known)
+    chosen = set()
+    for name in topics:
+        below = [topic for topic in known if topic == name or topic.startswith(f"{name}/")]
+        if not below:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            guess = f"did you mean `{near[0]}`? " if near else ""
+            raise ConfigError(
+                f"there is no topic `{name}`",
+                where="--topic",
+                hint=f"{guess}the topics are: {', '.join(known)}",
+            )
+        chosen.update(below)
+    return tuple(topic for topic in known if topic in chosen)
+
+
+def sft_batches(lesson: Lesson, section: SftSection, seed: int, attempt: int = 0) -> BatchPlan:
+    """The order of the rows; every further attempt runs as many epochs again."""
+    return BatchPlan(
+        lengths=tuple(len(row.ids) for row in lesson.rows),
+        epochs=section.epochs * (attempt + 1),
+        batch_size=section.batch_size,
+        accumulate=section.accumulate,
+        seed=(seed, 0, attempt, *lesson.topic.id.encode()),
+    )
+
+
+def dpo_batches(
+    pairs: Sequence[Pair], topic: str, section: DpoSection, seed: int, attempt: int = 0
+) -> BatchPlan:
+    """The order of the pairs; a pair is as long as its longer row."""
+    return BatchPlan(
+        lengths=tuple(max(len(pair.chosen.ids), len(pair.rejected.ids)) for pair in pairs),
+        epochs=section.epochs * (attempt + 1),
+        batch_size=section.batch_size,
+        accumulate=section.accumulate,
+        seed=(seed, 1, attempt, *topic.encode()),
+    )
+
+
+def _sft(lesson: Lesson, config: Config) -> PlannedStage:
+    batches = sft_batches(lesson, config.sft, config.run.seed)
+    return PlannedStage(
+        topic=lesson.topic.id,
+        name="sft",
+        rows=len(lesson.rows),
+        held_out=len(lesson.held_out),
+        rows_cut=lesson.cut,
+        tokens=_trained(lesson.rows),
+        epochs=batches.epochs,
+        steps=batches.steps,
+        certain=True,
+    )
+
+
+def _dpo(lesson: Lesson, config: Config) -> PlannedStage:
+    # Self-drawn pairs are counted as one a training row, the most that can be drawn.
+    drawn = len(lesson.rows) if config.dpo.pairs != "file" else 0
+    filed = list(lesson.pairs) if config.dpo.pairs != "self" else []
+    stand_in = [Pair(chosen=row, rejected=row) for row in lesson.rows[:drawn]]
+    pairs = filed + stand_in
+    batches = dpo_batches(pairs, lesson.topic.id, config.dpo, config.run.seed)
+    return PlannedStage(
+        topic=lesson.topic.id,
+        name="dpo",
+        rows=len(pairs),
+        held_out=0,
+        rows_cut=lesson.cut_pairs,
+        tokens=_trained([pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]),
+        epochs=batches.epochs,
+        steps=batches.steps,
+        certain=config.dpo.when == "always",
+    )
+
+
+def _trained(rows: Sequence[Row]) -> int:
+    return sum(sum(row.mask) for row in rows)
+
+
+def sample_size(questions: int, retention: str) -> int:
+    """How many of an earlier topic's questions are asked again after each topic."""
+    return {"full": questions, "sample": min(questions, 4), "off": 0}[retention]
+
+
+def _retained(curriculum: Curriculum, lessons: Sequence[Lesson], config: Config) -> int:
+    mode = config.eval.retention
+    sizes = [sample_size(len(lesson.topic.quiz), mode) for lesson in lessons]
+    extra = 0 if mode == "off" else len(curriculum.retention) * (len(lessons) + 1)
+    return sum(sum(sizes[:place]) for place in range(len(lessons))) + extra
+
+
+def _longest(
+    curriculum: Curriculum, lessons: Sequence[Lesson], config: Config, renderer: Renderer
+) -> int:
+    rows = [len(row.ids) for lesson in lessons for row in (*lesson.rows, *lesson.held_out)]
+    for lesson in lessons:
+        rows += [len(row.ids) for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
+    items = [item for lesson in lessons for item in lesson.topic.quiz] + list(curriculum.retention)
+    asked = [len(renderer.prompt(question(curriculum.system, item.question))) for item in items]
+    return max([*rows, *(prompt + config.eval.max_tokens for prompt in asked)], default=0)

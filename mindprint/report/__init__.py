@@ -1,0 +1,1 @@
+"""`result.json` is the truth; everything else here is a view of it."""

@@ -1,0 +1,148 @@
+"""From what a run did to `result.json`, and the resolved configuration beside it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any, Literal
+
+from backends.contract import Choice, Session
+from mindprint import __version__
+from mindprint.config import Resolved
+from mindprint.curriculum.records import Curriculum
+from mindprint.report.model import (
+    ChoiceRecord,
+    MemorySample,
+    ModelRecord,
+    Result,
+    Retained,
+    Score,
+    Timings,
+    TopicRecord,
+)
+from mindprint.rundir import RunDir, write_text
+
+LIBRARIES = ("numpy", "transformers", "tokenizers", "safetensors", "torch", "peft", "mlx", "mlx-lm")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a result says of a run besides its topics."""
+
+    curriculum: Curriculum
+    resolved: Resolved
+    model_path: str
+    choices: tuple[Choice, ...]
+    command: str
+    notes: tuple[str, ...]
+
+
+def assemble(
+    header: Header,
+    session: Session,
+    *,
+    status: Literal["running", "finished", "stopped"],
+    topics: Sequence[TopicRecord],
+    retained: tuple[Retained, ...],
+    retention_base: Score | None,
+    memory: tuple[MemorySample, ...],
+    timings: Timings,
+    handoff: str,
+) -> Result:
+    curriculum, info = header.curriculum, session.info
+    because = header.resolved.origins.get("handoff", "")
+    chosen = Choice(
+        handoff, f"as set by {because}" if because else _why(handoff, info.dtype), "handoff"
+    )
+    return Result(
+        mindprint=__version__,
+        status=status,
+        verdict=verdict(topics),
+        title=curriculum.title,
+        author=curriculum.author,
+        curriculum=curriculum.root.name,
+        curriculum_note=curriculum.note,
+        model=ModelRecord(
+            path=header.model_path,
+            revision=header.resolved.config.model.revision,
+            id=session.model_id,
+            family=info.family,
+            parameters=info.parameters,
+            dtype=info.dtype,
+            device=info.device,
+        ),
+        choices=tuple(ChoiceRecord(**asdict(choice)) for choice in (*header.choices, chosen)),
+        config=header.resolved.listing(),
+        topics=tuple(topics),
+        forgetting=retained,
+        retention_base=retention_base,
+        memory=memory,
+        timings=timings,
+        versions=versions(),
+        hashes=dict(curriculum.hashes),
+        notes=header.notes,
+        command=header.command,
+    )
+
+
+def verdict(topics: Sequence[TopicRecord]) -> str:
+    """The run in a sentence, with its numbers."""
+    done = [topic for topic in topics if topic.status in ("passed", "failed")]
+    if not done:
+        return "No topic is finished yet."
+    passed = sum(topic.status == "passed" for topic in done)
+    accuracy, voice = _mean(done, "accuracy"), _mean(done, "voice")
+    was_accuracy, was_voice = _mean(done, "accuracy", "base"), _mean(done, "voice", "base")
+    open_ = len(topics) - len(done)
+    rest = f" {open_} topics are still to come." if open_ else ""
+    return (
+        f"{passed} of {len(done)} topics passed: accuracy {was_accuracy:.2f} -> {accuracy:.2f}, "
+        f"voice {was_voice:.2f} -> {voice:.2f} (means over topics, base -> final).{rest}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that shaped the numbers and is installed."""
+    found = {"mindprint": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_result(run: RunDir, result: Result) -> None:
+    write_text(run.path / "result.json", result.model_dump_json(indent=2) + "\n")
+
+
+def write_config(run: RunDir, resolved: Resolved) -> None:
+    """config.yaml: every key, its value, and where the value came from as a comment."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    root: Any = CommentedMap()
+    for key, (value, origin) in resolved.listing().items():
+        section, dot, leaf = key.partition(".")
+        node, name = (root.setdefault(section, CommentedMap()), leaf) if dot else (root, section)
+        node[name] = list(value) if isinstance(value, tuple) else value
+        node.yaml_add_eol_comment(origin, name)
+    stream = StringIO()
+    YAML(typ="rt", pure=True).dump(root, stream)
+    write_text(run.path / "config.yaml", stream.getvalue())
+
+
+def _mean(
+    topics: Sequence[TopicRecord], figure: str, state: Literal["base", "final"] = "final"
+) -> float:
+    values = [getattr(topic.scores[state], figure) for topic in topics if state in topic.scores]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _why(handoff: str, dtype: str) -> str:
+    if handoff == "merge":
+        return f"the weights are {dtype}, so a merge keeps the adapters"
+    return f"the weights are {dtype}, so a merge would round the adapters"

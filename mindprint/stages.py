@@ -1,0 +1,307 @@
+"""One stage of a topic: attach, train, save, ask. What is on disk already is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backends.contract import AdapterSpec, Batch, Objective, OptimizerSpec, Session
+from mindprint.checkpoints import Checkpoints, Progress
+from mindprint.config import Config
+from mindprint.curriculum.records import Curriculum
+from mindprint.errors import StageError
+from mindprint.evals.exam import Examiner
+from mindprint.events import Event, Listener
+from mindprint.gate import Exam
+from mindprint.plan import StageKind, dpo_batches, sft_batches
+from mindprint.preferences import gather, reference_logprobs
+from mindprint.report.model import Answer, MemorySample, Score, StageRecord
+from mindprint.rundir import RunDir, read_json, write_folder, write_json, write_text
+from mindprint.strategies import Strategy
+from mindprint.tokens.batches import pad, pad_pairs
+from mindprint.tokens.lessons import Lesson, Pair
+from mindprint.tokens.render import Renderer
+from mindprint.training import Job, Rules, StageLoop
+from mindprint.watch import Watch
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage of a run works with."""
+
+    session: Session
+    renderer: Renderer
+    curriculum: Curriculum
+    config: Config
+    run: RunDir
+    examiner: Examiner
+    strategy: Strategy
+    listen: Listener
+    rules: Rules
+    backend: str
+    memory: list[MemorySample]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage, its verdict still open: `folder` holds adapter, metrics and answers."""
+
+    record: StageRecord
+    exam: Exam
+    spec: AdapterSpec
+    folder: Path
+
+
+def adapter_seed(seed: int, topic: str, stage: str, attempt: int) -> int:
+    """Every fresh adapter starts from arrays of its own."""
+    key = f"{seed}:{topic}:{stage}:{attempt}".encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:6])
+
+
+class SftStage:
+    """Supervised training of a topic's rows on the adapter that is attached."""
+
+    name: StageKind = "sft"
+
+    def __init__(self, shop: Workshop, lesson: Lesson, attempt: int) -> None:
+        self._shop, self._lesson, self._attempt = shop, lesson, attempt
+        self.rows, self.cut = len(lesson.rows), lesson.cut
+        self.note = ""
+
+    def spec(self) -> AdapterSpec:
+        section = self._shop.config.adapter
+        topic, seed = self._lesson.topic.id, self._shop.config.run.seed
+        return AdapterSpec(
+            rank=section.rank,
+            alpha=section.alpha,
+            targets=section.targets,
+            scaling=section.scaling,
+            dropout=section.dropout,
+            seed=adapter_seed(seed, topic, self.name, self._attempt),
+        )
+
+    def job(self, save: Callable[[str, bytes], None]) -> Job:
+        section, rows = self._shop.config.sft, self._lesson.rows
+        batches = sft_batches(self._lesson, section, self._shop.config.run.seed, self._attempt)
+
+        def batch_of(places: Sequence[int]) -> Batch:
+            return pad([rows[place] for place in places])
+
+        return Job(
+            topic=self._lesson.topic.id,
+            stage=self.name,
+            attempt=self._attempt,
+            objective=Objective("sft"),
+            batches=batches,
+            batch_of=batch_of,
+            peak_rate=section.learning_rate,
+            shape=section.schedule,
+            warmup_ratio=section.warmup_ratio,
+            max_grad_norm=section.max_grad_norm,
+            held_out=self._lesson.held_out,
+        )
+
+
+class DpoStage:
+    """Preference training; the reference is the policy as the stage begins."""
+
+    name: StageKind = "dpo"
+
+    def __init__(
+        self, shop: Workshop, lesson: Lesson, attempt: int, pairs: tuple[Pair, ...], note: str
+    ) -> None:
+        self._shop, self._lesson, self._attempt, self._pairs = shop, lesson, attempt, pairs
+        self.rows = len(pairs)
+        self.cut = sum(pair.chosen.cut or pair.rejected.cut for pair in pairs)
+        self.note = note
+
+    def spec(self) -> AdapterSpec:
+        config = self._shop.config
+        topic = self._lesson.topic.id
+        return AdapterSpec(
+            rank=config.dpo.rank or config.adapter.rank,
+            alpha=config.adapter.alpha,
+            targets=config.dpo.targets or config.adapter.targets,
+            scaling=config.adapter.scaling,
+            dropout=config.adapter.dropout,
+            seed=adapter_seed(config.run.seed, topic, self.name, self._attempt),
+        )
+
+    def job(self, save: Callable[[str, bytes], None]) -> Job:
+        section, pairs = self._shop.config.dpo, self._pairs
+        seed = self._shop.config.run.seed
+        reference = reference_logprobs(self._shop.session, pairs)
+
+        def batch_of(places: Sequence[int]) -> Batch:
+            chosen = [pairs[place].chosen for place in places]
+            rejected = [pairs[place].rejected for place in places]
+            both = np.concatenate([reference[places, 0], reference[places, 1]])
+            return pad_pairs(chosen, rejected, both)
+
+        save("reference.npy", _npy(reference))
+        topic = self._lesson.topic.id
+        stop_id = self._shop.renderer.stop_ids[0]
+        return Job(
+            topic=topic,
+            stage=self.name,
+            attempt=self._attempt,
+            objective=Objective("dpo", section.beta, section.loss, section.sft_weight),
+            batches=dpo_batches(pairs, topic, section, seed, self._attempt),
+            batch_of=batch_of,
+            peak_rate=section.learning_rate,
+            shape=section.schedule,
+            warmup_ratio=section.warmup_ratio,
+            max_grad_norm=section.max_grad_norm,
+            watch=Watch(pairs, stop_id, seed),
+        )
+
+
+def run_stage(
+    shop: Workshop, stage: SftStage | DpoStage, lesson: Lesson, attempt: int, name: str
+) -> Trained:
+    """Train the adapter `name`, which is attached, unless this stage's folder is already there."""
+    folder = shop.run.stage(lesson.topic.id, stage.name, attempt)
+    if (folder / "stage.json").is_file():
+        shop.session.adapters.unload(name)
+        shop.session.adapters.load(folder, name)
+        record = StageRecord.model_validate(read_json(folder / "stage.json"))
+    else:
+        record = _train(shop, stage, lesson, attempt, folder)
+    exam = examined(shop, lesson, stage.name, folder)
+    return Trained(record, exam, stage.spec(), folder)
+
+
+def _train(
+    shop: Workshop, stage: SftStage | DpoStage, lesson: Lesson, attempt: int, folder: Path
+) -> StageRecord:
+    files: dict[str, bytes] = {}
+    topic = lesson.topic.id
+    objective_job = stage.job(files.__setitem__)
+    data = {"steps": objective_job.batches.steps, "rows": stage.rows, "note": stage.note}
+    shop.listen(Event("stage-started", topic, stage.name, data))
+    learner = shop.session.learner(objective_job.objective, OptimizerSpec())
+    checkpoints = Checkpoints(shop.run, topic, stage.name, attempt)
+    loop = StageLoop(
+        shop.session, learner, objective_job, shop.strategy, shop.rules, checkpoints, shop.listen
+    )
+    progress = loop.run()
+    if not progress.curve:
+        raise StageError(
+            f"no step of the stage could be taken: {progress.stopped or 'no rows'}",
+            where=objective_job.where,
+            hint="lower the learning rate, or look at the rows of this topic",
+        )
+    record = _record(stage, attempt, objective_job, progress)
+
+    def fill(partial: Path) -> None:
+        shop.session.adapters.save(partial)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        write_text(partial / "metrics.jsonl", _metrics(progress))
+        write_json(partial / "stage.json", record.model_dump(mode="json"))
+
+    write_folder(folder, fill)
+    checkpoints.clear()
+    _sample_memory(shop, f"{topic} {stage.name}")
+    return record
+
+
+def examined(shop: Workshop, lesson: Lesson, state: str, folder: Path) -> Exam:
+    """The topic's quiz under the model as it stands, kept in `folder` and not asked twice."""
+    where = folder / "eval.json"
+    if where.is_file():
+        return read_exam(where)
+    exam = shop.examiner.ask(lesson.topic.quiz)
+    lines = [
+        json.dumps(
+            {"question": item.question, **answer.model_dump(mode="json")}, ensure_ascii=False
+        )
+        for item, answer in zip(lesson.topic.quiz, exam.answers, strict=True)
+    ]
+    write_text(folder / "answers.jsonl", "".join(line + "\n" for line in lines))
+    write_exam(where, exam)
+    score = exam.score
+    data = {"state": state, "accuracy": score.accuracy, "voice": score.voice}
+    shop.listen(Event("evaluated", lesson.topic.id, state, data))
+    return exam
+
+
+def write_exam(where: Path, exam: Exam) -> None:
+    tree = {
+        "score": exam.score.model_dump(mode="json"),
+        "answers": [answer.model_dump(mode="json") for answer in exam.answers],
+    }
+    write_json(where, tree)
+
+
+def read_exam(where: Path) -> Exam:
+    tree = read_json(where)
+    return Exam(
+        score=Score.model_validate(tree["score"]),
+        answers=tuple(Answer.model_validate(answer) for answer in tree["answers"]),
+    )
+
+
+def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progress) -> StageRecord:
+    return StageRecord(
+        name=stage.name,
+        attempt=attempt,
+        steps=progress.step,
+        epochs=job.batches.epochs,
+        rows=stage.rows,
+        rows_cut=stage.cut,
+        tokens=progress.tokens,
+        seconds=round(progress.seconds, 3),
+        tokens_per_second=round(progress.tokens / max(progress.seconds, 1e-9), 1),
+        loss_first=progress.curve[0][1],
+        loss_last=progress.curve[-1][1],
+        held_out_loss=tuple(progress.held_out),
+        kept_epoch=progress.kept_epoch,
+        skipped_steps=progress.skipped,
+        stopped=progress.stopped,
+        curve=tuple(progress.curve),
+        margins=tuple(progress.margins),
+    )
+
+
+def _metrics(progress: Progress) -> str:
+    margins = dict(progress.margins)
+    lines = []
+    for step, loss in progress.curve:
+        row: dict[str, float] = {"step": step, "loss": loss}
+        if step in margins:
+            row["margin"] = margins[step]
+        lines.append(json.dumps(row) + "\n")
+    return "".join(lines)
+
+
+def _npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
+    from io import BytesIO
+
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _sample_memory(shop: Workshop, stage: str) -> None:
+    memory = shop.session.memory()
+    shop.memory.append(
+        MemorySample(
+            stage=stage,
+            rss=memory.rss,
+            peak_rss=memory.peak_rss,
+            device=memory.device,
+            device_peak=memory.device_peak,
+        )
+    )
+
+
+def draw_pairs(shop: Workshop, lesson: Lesson) -> tuple[tuple[Pair, ...], str]:
+    """The topic's preference pairs, and where they came from."""
+    drawn = gather(lesson, shop.curriculum, shop.config, shop.renderer, shop.examiner)
+    return drawn.pairs, drawn.note

@@ -1,0 +1,1 @@
+"""From conversations to token ids and masks, and from those to batches."""

@@ -1,0 +1,240 @@
+"""One topic: attempts of SFT and DPO, each judged, harm undone, the best attempt kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from backends.contract import AdapterState
+from mindprint import gate
+from mindprint.errors import StageError
+from mindprint.events import Event
+from mindprint.gate import Exam, Verdict
+from mindprint.ledger import Entry, Ledger
+from mindprint.plan import StageKind
+from mindprint.report.model import Question, Score, StageName, StageRecord, TopicRecord
+from mindprint.rundir import digest
+from mindprint.stages import DpoStage, SftStage, Trained, Workshop, draw_pairs, examined, run_stage
+from mindprint.tokens.lessons import Lesson
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trained stage with its verdict, and the ledger entry it would make."""
+
+    trained: Trained
+    verdict: Verdict
+    before: Exam
+    name: str
+    replaces: str | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a topic: its stages, the exam at its end, and the adapters as they stood."""
+
+    number: int
+    stages: tuple[Judged, ...]
+    final: Exam
+    state: AdapterState
+    notes: tuple[str, ...]
+
+
+class TopicRun:
+    """Takes one topic from `before` to its verdict. The past is attached when it begins."""
+
+    def __init__(self, shop: Workshop, lesson: Lesson, ledger: Ledger) -> None:
+        self._shop = shop
+        self._lesson = lesson
+        self._ledger = ledger
+        self._adapters = shop.session.adapters
+        self._id = lesson.topic.id
+
+    def run(self, base: Exam) -> tuple[TopicRecord, tuple[Entry, ...]]:
+        """The record and the ledger entries, accepted or rolled back, in the order made."""
+        self._tell("topic-started", title=self._lesson.topic.title)
+        folder = self._shop.run.topic(self._id) / "before"
+        before = examined(self._shop, self._lesson, "before", folder)
+        start = self._adapters.snapshot()
+        attempts: list[Attempt] = []
+        for number in range(self._shop.config.gate.retries + 1):
+            if number:
+                self._adapters.restore(start)
+            attempts.append(self._attempt(number, before, start))
+            if gate.passes(attempts[-1].final.score, self._shop.config.gate):
+                break
+        best = max(attempts, key=lambda a: gate.rank(a.final.score, self._shop.config.gate))
+        verdict = gate.judge_topic(before.score, best.final.score, self._shop.config.gate)
+        rollback = self._shop.config.gate.rollback
+        kept = any(stage.verdict.keep for stage in best.stages) and (verdict.keep or not rollback)
+        if kept and not verdict.keep:
+            verdict = Verdict(True, f"{verdict.sentence} (`gate.rollback` is off: kept)")
+        if best is not attempts[-1] or not kept:
+            self._adapters.restore(best.state if kept else start)
+        final = best.final if kept else before
+        entries = self._entries(attempts, best if kept else None)
+        record = self._record(attempts, best, kept, verdict, base, before, final)
+        self._tell("topic-finished", status=record.status, verdict=record.verdict)
+        return record, entries
+
+    def _attempt(self, number: int, before: Exam, start: AdapterState) -> Attempt:
+        stages: list[Judged] = []
+        notes: list[str] = []
+        sft = self._sft(number, before)
+        stages.append(sft)
+        if not sft.verdict.keep:
+            self._adapters.restore(start)
+            return Attempt(number, tuple(stages), before, start, ("SFT rolled back",))
+        final = sft.trained.exam
+        wanted, why = gate.wants_dpo(final.score, self._shop.config.gate, self._shop.config.dpo)
+        if not wanted:
+            notes.append(f"no DPO: {why}")
+        else:
+            dpo = self._dpo(number, sft)
+            if dpo is None:
+                notes.append("no DPO: the topic has no preference pair")
+            else:
+                stages.append(dpo)
+                final = dpo.trained.exam if dpo.verdict.keep else final
+        return Attempt(number, tuple(stages), final, self._adapters.snapshot(), tuple(notes))
+
+    def _sft(self, number: int, before: Exam) -> Judged:
+        stage = SftStage(self._shop, self._lesson, number)
+        goes_on = self._goes_on()
+        name = goes_on or self._name("sft", number)
+        if goes_on is None:
+            self._adapters.add(stage.spec(), name)
+        trained = run_stage(self._shop, stage, self._lesson, number, name)
+        verdict = self._judged(gate.judge_sft(before, trained.exam), trained)
+        replaces = self._last_accepted() if goes_on is not None else None
+        return Judged(trained, verdict, before, self._name("sft", number), replaces)
+
+    def _dpo(self, number: int, sft: Judged) -> Judged | None:
+        pairs, note = draw_pairs(self._shop, self._lesson)
+        if not pairs:
+            return None
+        stage = DpoStage(self._shop, self._lesson, number, pairs, note)
+        before_dpo = self._adapters.snapshot()
+        training = self._training()
+        own = self._shop.config.dpo.adapter == "new"
+        name = self._name("dpo", number) if own else training
+        if own:
+            self._adapters.freeze(training)
+            self._adapters.add(stage.spec(), name)
+        trained = run_stage(self._shop, stage, self._lesson, number, name)
+        if not own:
+            trained = replace(trained, spec=sft.trained.spec)
+        raw = gate.judge_dpo(sft.trained.exam, trained.exam, trained.record.stopped)
+        verdict = self._judged(raw, trained)
+        if not verdict.keep:
+            self._adapters.restore(before_dpo)
+        replaces = None if own else sft.name
+        return Judged(trained, verdict, sft.trained.exam, self._name("dpo", number), replaces)
+
+    def _judged(self, verdict: Verdict, trained: Trained) -> Verdict:
+        """The verdict as it takes effect, told."""
+        if not verdict.keep and not self._shop.config.gate.rollback:
+            sentence = f"{verdict.sentence} (`gate.rollback` is off: kept)"
+            verdict = Verdict(True, sentence)
+        data = {"verdict": verdict.sentence, "accepted": verdict.keep}
+        data["seconds"] = trained.record.seconds
+        self._shop.listen(Event("stage-finished", self._id, trained.record.name, data))
+        return verdict
+
+    def _goes_on(self) -> str | None:
+        """The adapter that trains on under the handoff `continue`, if there is one yet."""
+        if self._ledger.handoff != "continue" or not self._ledger.acting():
+            return None
+        return self._training()
+
+    def _training(self) -> str:
+        if not self._adapters.trainable():
+            raise StageError("no adapter is training", where=self._id)
+        return self._adapters.active()[-1]
+
+    def _last_accepted(self) -> str | None:
+        acting = self._ledger.acting()
+        return acting[-1].name if acting else None
+
+    def _name(self, stage: StageKind, number: int) -> str:
+        return f"{self._id}:{stage}" + (f"#{number + 1}" if number else "")
+
+    def _entries(self, attempts: list[Attempt], chosen: Attempt | None) -> tuple[Entry, ...]:
+        made: list[Entry] = []
+        for attempt in attempts:
+            for judged in attempt.stages:
+                accepted = attempt is chosen and judged.verdict.keep
+                made.append(self._entry(judged, accepted))
+        return tuple(made)
+
+    def _entry(self, judged: Judged, accepted: bool) -> Entry:
+        trained, spec = judged.trained, judged.trained.spec
+        return Entry(
+            name=judged.name,
+            topic=self._id,
+            stage=trained.record.name,
+            kind=spec.kind,
+            rank=spec.rank,
+            alpha=spec.alpha,
+            scaling=spec.scaling,
+            folder=trained.folder.relative_to(self._shop.run.path).as_posix(),
+            sha256=digest(trained.folder),
+            replaces=judged.replaces,
+            backend=self._shop.backend,
+            before=judged.before.score,
+            after=trained.exam.score,
+            accepted=accepted,
+            verdict=judged.verdict.sentence,
+        )
+
+    def _record(
+        self,
+        attempts: list[Attempt],
+        best: Attempt,
+        kept: bool,
+        verdict: Verdict,
+        base: Exam,
+        before: Exam,
+        final: Exam,
+    ) -> TopicRecord:
+        exams: dict[StageName, Exam] = {"base": base, "before": before}
+        for judged in best.stages:
+            exams[judged.trained.record.name] = judged.trained.exam
+        exams["final"] = final
+        passed = gate.passes(final.score, self._shop.config.gate)
+        scores: dict[StageName, Score] = {state: exam.score for state, exam in exams.items()}
+        return TopicRecord(
+            id=self._id,
+            title=self._lesson.topic.title,
+            note=self._lesson.topic.note,
+            status="passed" if passed else "failed",
+            verdict=". ".join((verdict.sentence, *best.notes)),
+            attempts=len(attempts),
+            scores=scores,
+            stages=tuple(
+                _closed(judged, attempt is best and kept)
+                for attempt in attempts
+                for judged in attempt.stages
+            ),
+            questions=tuple(
+                Question(
+                    question=item.question,
+                    reference=item.reference,
+                    answers={state: exam.answers[place] for state, exam in exams.items()},
+                )
+                for place, item in enumerate(self._lesson.topic.quiz)
+            ),
+        )
+
+    def _tell(self, kind: str, **data: str) -> None:
+        if kind == "topic-started":
+            self._shop.listen(Event("topic-started", self._id, "", data))
+        else:
+            self._shop.listen(Event("topic-finished", self._id, "", data))
+
+
+def _closed(judged: Judged, chosen: bool) -> StageRecord:
+    """The stage's record with the verdict as it took effect."""
+    accepted = chosen and judged.verdict.keep
+    return judged.trained.record.model_copy(
+        update={"accepted": accepted, "verdict": judged.verdict.sentence}
+    )

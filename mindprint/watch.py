@@ -1,0 +1,61 @@
+"""DPO's early stop: the chosen answers must not become unlikely, nor an empty answer likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backends.contract import Session
+from mindprint.tokens.batches import pad
+from mindprint.tokens.lessons import Pair
+from mindprint.tokens.render import Row
+
+SAMPLE = 16
+FALL_PER_TOKEN = 0.10
+# Absolute rise of the mean probability that an answer ends before it begins.
+RISE_OF_END = 0.05
+
+
+class Watch:
+    """A fixed sample of pairs, looked at as the stage begins and at intervals.
+
+    The driver is likelihood displacement (Razin et al. 2024, arXiv 2410.08847).
+    """
+
+    def __init__(self, pairs: Sequence[Pair], stop_id: int, seed: int) -> None:
+        rng = np.random.default_rng([seed, len(pairs)])
+        places = rng.permutation(len(pairs))[:SAMPLE]
+        self._chosen = [pairs[place].chosen for place in sorted(places.tolist())]
+        self._ends = [_ended(row, stop_id) for row in self._chosen]
+        self._start: tuple[float, float] | None = None
+
+    def begin(self, session: Session) -> None:
+        """Remember the policy as the stage began."""
+        self._start = self._measure(session)
+
+    def look(self, session: Session) -> str:
+        """Why the stage should end now, or nothing."""
+        if self._start is None:
+            raise RuntimeError("Watch.begin was not called")
+        logp, end = self._measure(session)
+        logp_then, end_then = self._start
+        if logp < logp_then - FALL_PER_TOKEN * abs(logp_then):
+            fall = (logp_then - logp) / abs(logp_then)
+            return f"the chosen answers' log-probability fell by {fall:.0%} per token"
+        if end > end_then + RISE_OF_END:
+            return f"the probability of an empty answer rose from {end_then:.3f} to {end:.3f}"
+        return ""
+
+    def _measure(self, session: Session) -> tuple[float, float]:
+        """(log-probability per chosen token, mean probability of ending at once)."""
+        tokens = sum(sum(row.mask) for row in self._chosen)
+        chosen = float(session.logprobs(pad(self._chosen)).rows.sum(dtype=np.float64)) / tokens
+        ends = session.logprobs(pad(self._ends)).rows
+        return chosen, float(np.exp(ends.astype(np.float64)).mean())
+
+
+def _ended(row: Row, stop_id: int) -> Row:
+    """The row's prompt, answered by the stop token alone."""
+    prompt = row.ids[: row.mask.index(True)]
+    return Row(ids=(*prompt, stop_id), mask=(*(False,) * len(prompt), True), cut=False)

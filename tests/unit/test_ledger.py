@@ -1,0 +1,94 @@
+"""The ledger: which adapters are in force, and that their bytes are those that were written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mindprint import ledger
+from mindprint.errors import ConfigError, StageError
+from mindprint.ledger import Entry, Ledger
+from mindprint.report.model import Score
+from mindprint.rundir import RunDir, digest
+
+ZERO = Score(accuracy=0, voice=0, degenerate=0, questions=1)
+
+
+def entry(name: str, *, replaces: str | None = None, accepted: bool = True) -> Entry:
+    topic, stage = name.split(":")
+    return Entry(
+        name=name,
+        topic=topic,
+        stage="dpo" if stage.startswith("dpo") else "sft",
+        kind="lora",
+        rank=2,
+        alpha=4.0,
+        scaling="standard",
+        folder=f"topics/{topic}/{stage}",
+        sha256="",
+        replaces=replaces,
+        backend="torch",
+        before=ZERO,
+        after=ZERO,
+        accepted=accepted,
+        verdict="",
+    )
+
+
+def filled(*entries: Entry) -> Ledger:
+    book = Ledger(model_id="m", handoff="stack")
+    for one in entries:
+        book = book.with_entry(one)
+    return book
+
+
+def test_dpo_that_continues_replaces_the_sft_entry() -> None:
+    book = filled(entry("a:sft"), entry("a:dpo", replaces="a:sft"), entry("b:sft"))
+    assert [one.name for one in book.acting()] == ["a:dpo", "b:sft"]
+    assert [one.name for one in book.acting(until="a")] == ["a:dpo"]
+
+
+def test_a_rolled_back_entry_is_listed_and_does_not_act() -> None:
+    book = filled(entry("a:sft"), entry("a:dpo", replaces="a:sft", accepted=False))
+    assert [one.name for one in book.acting()] == ["a:sft"]
+    assert len(book.entries) == 2
+
+
+def test_a_name_twice_or_a_replaced_stranger_is_refused() -> None:
+    book = filled(entry("a:sft"))
+    with pytest.raises(StageError, match="already holds"):
+        book.with_entry(entry("a:sft"))
+    with pytest.raises(StageError, match="not in force"):
+        book.with_entry(entry("b:dpo", replaces="b:sft"))
+
+
+def test_until_an_unknown_topic_names_those_there_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        filled(entry("a:sft")).acting(until="z")
+    assert caught.value.hint == "it has: a"
+
+
+def test_a_changed_adapter_file_is_refused(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
+    folder = run.stage("a", "sft", 0)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    good = entry("a:sft").model_copy(update={"sha256": digest(folder)})
+    assert ledger.verified(run, good) == folder
+    (folder / "adapter_model.safetensors").write_bytes(b"weightz")
+    with pytest.raises(ConfigError, match="not the one that was written"):
+        ledger.verified(run, good)
+
+
+def test_round_trip_and_another_schema(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
+    book = filled(entry("a:sft"))
+    ledger.write(run, book)
+    assert ledger.read(run) == book
+    tree = json.loads((run.path / "ledger.json").read_text())
+    (run.path / "ledger.json").write_text(json.dumps({**tree, "schema_version": 99}))
+    with pytest.raises(ConfigError, match="not a ledger"):
+        ledger.read(run)

@@ -1,0 +1,66 @@
+"""The run folder: created only where it can be written, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mindprint import rundir
+from mindprint.errors import ConfigError
+from mindprint.rundir import RunDir, write_folder, write_text
+
+
+def test_a_folder_in_use_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ConfigError) as caught:
+        RunDir.create(tmp_path)
+    assert caught.value.where == "--out"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["note.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="cannot write the run folder"):
+        RunDir.create(tmp_path / "run")
+
+
+def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write the run folder"):
+        RunDir.create(tmp_path / "file" / "run")
+
+
+def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The disk itself cannot be filled in a test; what it would report can.
+    monkeypatch.setattr(rundir, "ROOM", 1 << 62)
+    with pytest.raises(ConfigError, match="free on the disk"):
+        RunDir.create(tmp_path / "run")
+
+
+def test_two_runs_in_one_folder(tmp_path: Path) -> None:
+    first = RunDir.create(tmp_path / "run")
+    (first.path / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match="another process"):
+        RunDir.open(first.path).lock()
+    first.release()
+    RunDir.open(first.path).lock()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.json", "new \udcff")
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_a_failed_folder_does_not_get_its_name(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path / "sft", fill)
+    assert not (tmp_path / "sft").exists()
