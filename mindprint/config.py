@@ -32,6 +32,9 @@ class ModelSection(Section):
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="attention implementation; auto says which and why"
     )
+    enable_thinking: bool = Field(
+        False, description="let a template that knows `enable_thinking` open a thinking part"
+    )
 
 
 class AdapterSection(Section):

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindprint.config import DpoSection, GateSection
-from mindprint.report.model import Answer, Score
+from mindprint.report.model import Answer, Score, StageRecord
 
 # Two-sided 95 % of a normal: a fall is real when its interval lies below 0.
 Z95 = 1.96
 # A stage fails on degeneracy from this share on, and from two answers on.
 DEGENERATE_SHARE = 0.02
+# Below this many steps a margin's sign says nothing yet.
+MARGIN_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ def judge_sft(before: Exam, after: Exam) -> Verdict:
     return Verdict(True, numbers)
 
 
-def judge_dpo(before: Exam, after: Exam, stopped: str = "") -> Verdict:
-    """DPO stays if voice rose and accuracy did not fall beyond noise."""
+def judge_dpo(before: Exam, after: Exam, stage: StageRecord | None = None) -> Verdict:
+    """DPO stays if its margin grew, voice rose, and accuracy did not fall beyond noise."""
     numbers = _numbers(before.score, after.score)
-    ended = f"; ended early: {stopped}" if stopped else ""
+    ended = f"; ended early: {stage.stopped}" if stage is not None and stage.stopped else ""
+    if stage is not None and (margin := _late_margin(stage)) <= 0:
+        what = f"the margin went to {margin:.3f}: the stage trained towards the rejected answers"
+        return Verdict(False, f"{what}; {numbers}{ended}")
     if why := _degenerated(before.score, after.score):
         return Verdict(False, f"{why}; {numbers}{ended}")
     if _fell(_accuracies(before), _accuracies(after)):
@@ -89,6 +94,14 @@ def rank(score: Score, gate: GateSection) -> tuple[float, float]:
     """Orders failed attempts: nearest to the pass mark first, then the sum."""
     gaps = max(0.0, gate.accuracy - score.accuracy) + max(0.0, gate.voice - score.voice)
     return (-gaps, score.accuracy + score.voice)
+
+
+def _late_margin(stage: StageRecord) -> float:
+    """Mean margin over the last quarter of the steps; a stage too short to tell counts as grown."""
+    if len(stage.margins) < MARGIN_STEPS:
+        return math.inf
+    late = [margin for _, margin in stage.margins[-(len(stage.margins) // 4) :]]
+    return sum(late) / len(late)
 
 
 def _numbers(before: Score, after: Score) -> str:

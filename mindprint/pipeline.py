@@ -12,7 +12,7 @@ from backends.errors import MergeRefused
 from mindprint import ledger as ledgers
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum, QuizItem, Topic
-from mindprint.errors import ConfigError, StageError
+from mindprint.errors import StageError
 from mindprint.evals.exam import Examiner
 from mindprint.events import Event, Listener
 from mindprint.gate import Exam
@@ -68,12 +68,6 @@ class Clock:
 
 def resolve_handoff(config: Config, session: Session) -> ledgers.Handoff:
     """`auto` merges where the working weights are float32, else stacks."""
-    if config.handoff == "continue" and config.dpo.adapter == "new":
-        raise ConfigError(
-            "`handoff: continue` keeps one adapter for all topics, `dpo.adapter: new` adds another",
-            where="handoff, dpo.adapter",
-            hint="use `dpo.adapter: continue`, or another handoff",
-        )
     if config.handoff != "auto":
         return config.handoff
     return "merge" if session.info.dtype == "float32" else "stack"

@@ -96,6 +96,7 @@ def make_plan(
     topics: Sequence[str] | None = None,
 ) -> Plan:
     """Renders every row. Raises ConfigError for an unknown topic, DataError for unusable rows."""
+    check_combination(config)
     names = chosen_topics(curriculum, topics)
     lessons = make_lessons(curriculum, config, renderer, names)
     stages = []
@@ -114,6 +115,16 @@ def make_plan(
         longest_row=_longest(curriculum, lessons, config, renderer),
         retries=config.gate.retries,
     )
+
+
+def check_combination(config: Config) -> None:
+    """Raises ConfigError for settings that are sound alone and make no sense together."""
+    if config.handoff == "continue" and config.dpo.adapter == "new":
+        raise ConfigError(
+            "`handoff: continue` keeps one adapter for all topics, `dpo.adapter: new` adds another",
+            where="handoff, dpo.adapter",
+            hint="use `dpo.adapter: continue`, or another handoff",
+        )
 
 
 def chosen_topics(curriculum: Curriculum, topics: Sequence[str] | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, Message, PreferenceRow, Topic, TrainRow, Voice
 from mindprint.evals.degeneracy import HARD
 from mindprint.evals.exam import Examiner
-from mindprint.evals.text import says
+from mindprint.evals.text import contains
 from mindprint.evals.voice import score_voice
 from mindprint.tokens.batches import pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair, conversation, render_pair
@@ -118,7 +118,7 @@ def _pair(
 
 
 def _holds(text: str, point: tuple[str, ...]) -> bool:
-    return any(says(text, alias) for alias in point)
+    return any(contains(text, alias) for alias in point)
 
 
 def _longer(pair: Pair) -> int:

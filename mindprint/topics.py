@@ -123,7 +123,7 @@ class TopicRun:
         trained = run_stage(self._shop, stage, self._lesson, number, name)
         if not own:
             trained = replace(trained, spec=sft.trained.spec)
-        raw = gate.judge_dpo(sft.trained.exam, trained.exam, trained.record.stopped)
+        raw = gate.judge_dpo(sft.trained.exam, trained.exam, trained.record)
         verdict = self._judged(raw, trained)
         if not verdict.keep:
             self._adapters.restore(before_dpo)

@@ -30,7 +30,11 @@ def test_later_sources_win_and_say_where_they_stand(tmp_path: Path) -> None:
 
 def test_defaults_are_those_of_the_design() -> None:
     config = resolve().config
-    assert (config.adapter.rank, config.adapter.alpha, config.adapter.targets) == (16, 32, "all-linear")
+    assert (config.adapter.rank, config.adapter.alpha, config.adapter.targets) == (
+        16,
+        32,
+        "all-linear",
+    )
     assert (config.sft.epochs, config.sft.batch_size, config.sft.learning_rate) == (3, 4, 2e-4)
     assert (config.dpo.when, config.dpo.beta, config.dpo.sft_weight) == ("auto", 0.1, 0.2)
     assert (config.gate.accuracy, config.gate.voice, config.gate.retries) == (0.70, 0.75, 2)

@@ -1,0 +1,78 @@
+"""Each check of a stage, shown both silent and speaking."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from backends.contract import Objective, Window
+from mindprint import guards
+from mindprint.errors import StageError
+from mindprint.tokens.batches import pad_pairs
+from mindprint.tokens.render import Row
+
+
+def test_a_step_that_moves_nothing_is_told() -> None:
+    before = {"a.lora_A": np.ones((2, 2), np.float32), "a.lora_B": np.zeros((2, 2), np.float32)}
+    after = {name: array.copy() for name, array in before.items()}
+    with pytest.raises(StageError, match="changed no adapter tensor"):
+        guards.check_moved(before, after, "t, sft")
+    after["a.lora_B"][0, 0] = 1e-8
+    guards.check_moved(before, after, "t, sft")
+
+
+def test_a_changed_base_is_named() -> None:
+    guards.check_base({"w": 1}, {"w": 1}, "t, sft")
+    with pytest.raises(StageError, match="such as `w`"):
+        guards.check_base({"w": 1, "v": 2}, {"w": 3, "v": 2}, "t, sft")
+    with pytest.raises(StageError, match="such as `v`"):
+        guards.check_base({"w": 1, "v": 2}, {"w": 1}, "t, sft")
+
+
+def test_ten_equal_losses_stop_the_stage() -> None:
+    """S2: validation loss flat at 3.289622 while the adapter was frozen."""
+    flat = guards.FlatLoss()
+    for _ in range(9):
+        flat.see(3.289622, "t, sft")
+    with pytest.raises(StageError, match=r"exactly 3\.289622 for 10 steps"):
+        flat.see(3.289622, "t, sft")
+
+
+def test_a_loss_that_moves_once_in_ten_steps_goes_on() -> None:
+    flat = guards.FlatLoss()
+    for step in range(40):
+        flat.see(1.0 + (step % 10 == 9) * 1e-6, "t, sft")
+
+
+def batch_with(reference: list[float]):  # type: ignore[no-untyped-def]
+    row = Row(ids=(1, 2, 3), mask=(False, True, True), cut=False)
+    return pad_pairs([row], [row], np.array(reference, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("sigmoid", math.log(2)),
+        ("length-normalised", math.log(2)),
+        ("hinge", 1.0),
+        ("ipo", 25.0),  # (1 / (2 * 0.1))^2
+    ],
+)
+def test_the_loss_where_policy_is_reference(loss: str, expected: float) -> None:
+    objective = Objective("dpo", beta=0.1, loss=loss, sft_weight=0.5)  # type: ignore[arg-type]
+    batch = batch_with([-6.0, -9.0])
+    # the chosen answer has 2 tokens and log-probability -6: 3 nats a token, weighted by half
+    found = guards.expected_first_loss(objective, [batch], Window(tokens=2, pairs=1))
+    assert found == pytest.approx(expected + 0.5 * 3.0)
+
+
+def test_a_start_away_from_the_reference_is_refused() -> None:
+    guards.check_start(0.69315, 0.0, math.log(2), 0.0, True, "t, dpo")
+    with pytest.raises(StageError, match="does not start at its reference"):
+        guards.check_start(0.69315, 0.01, math.log(2), 0.0, True, "t, dpo")
+    with pytest.raises(StageError, match="does not start at its reference"):
+        guards.check_start(0.60, 0.0, math.log(2), 0.0, True, "t, dpo")
+    # in bf16 three times the measured noise is allowed
+    guards.check_start(0.70, 0.01, math.log(2), 0.004, False, "t, dpo")
