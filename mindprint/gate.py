@@ -97,10 +97,12 @@ def rank(score: Score, gate: GateSection) -> tuple[float, float]:
 
 
 def _late_margin(stage: StageRecord) -> float:
-    """Mean margin over the last quarter of the steps; a stage too short to tell counts as grown."""
-    if len(stage.margins) < MARGIN_STEPS:
+    """Mean margin over the last quarter of the steps, the first (always 0) left out; a stage too
+    short to tell, and not stopped early either, counts as grown."""
+    told = [margin for _, margin in stage.margins[1:]]
+    if not told or (len(told) < MARGIN_STEPS and not stage.stopped):
         return math.inf
-    late = [margin for _, margin in stage.margins[-(len(stage.margins) // 4) :]]
+    late = told[-max(1, len(told) // 4) :]
     return sum(late) / len(late)
 
 
