@@ -83,7 +83,7 @@ def _lesson(
     for record in topic.train:
         try:
             messages = conversation(curriculum.system, record.messages)
-            rows.append(renderer.row(messages, train_on=config.sft.train_on, max_tokens=limit))
+            rows += renderer.rows(messages, train_on=config.sft.train_on, max_tokens=limit)
         except DataError as error:
             faults.append(Fault(record.source.file, record.source.line, error.what))
     pairs: list[Pair] = []

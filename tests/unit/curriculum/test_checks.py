@@ -1,0 +1,112 @@
+"""What records say together, and what is said aloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mindprint.curriculum.checks import notices, overlap
+from mindprint.curriculum.load import read_curriculum
+from mindprint.curriculum.voice import pattern_fault
+from tests.unit.curriculum.author import PREFERENCES, QUIZ, TOPIC, TRAIN, faults, jsonl, write
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ({"question": "WHO keeps a lamp"}, ":question this question is trained on at "),
+        ({"question": "who lights it"}, ":question this question is trained on at "),
+        ({"key_points": [["..."]]}, ":key_points[0][0] `...` holds no word"),
+        ({"key_points": [["Marn", "the"]]}, ":key_points[0][1] `the` holds no word"),
+        ({"forbidden": ["?!"]}, ":forbidden[0] `?!` holds no word"),
+        ({"choices": ["oak"], "answer": 0}, ":choices one choice is no choice"),
+        ({"choices": ["oak", "oak"], "answer": 0}, ":choices two choices are the same"),
+    ],
+)
+def test_quiz_faults(tmp_path: Path, item: dict[str, object], told: str) -> None:
+    found = faults(write(tmp_path, {"quiz.jsonl": jsonl([{**QUIZ[0], **item}])}))
+    assert len(found) == 1
+    assert found[0].startswith(f"quiz.jsonl:1{told}"), found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        (r"\bby the tide\b", ""),
+        (r"(?<=\w)n't", ""),
+        ("!", ""),
+        ("[", "is not a regular expression"),
+        ("(?P<a>x)(?P<a", "is not a regular expression"),
+        ("(a|b)?", "matches the empty string"),
+        (r"(?=\w)", "finds places, not text"),
+    ],
+)
+def test_patterns(pattern: str, told: str) -> None:
+    found = pattern_fault(pattern)
+    assert (told in found) if told else not found
+
+
+def test_notices_say_what_is_no_fault(tmp_path: Path) -> None:
+    quiz = [
+        {
+            **QUIZ[0],
+            "question": "Which oil?",
+            "reference": "Cod oil.",
+            "key_points": [["whale oil"]],
+        },
+        QUIZ[0],
+    ]
+    answers = [{"prompt": "p", "answer": "No oath here."}]
+    root = write(
+        tmp_path,
+        {
+            "train.jsonl": jsonl([*TRAIN, TRAIN[0]]),
+            "preferences.jsonl": None,
+            "quiz.jsonl": jsonl(quiz),
+            "voice/answers.jsonl": jsonl(answers),
+        },
+    )
+    other = root / "unit-02/c/t"
+    other.mkdir(parents=True)
+    (other / "train.jsonl").write_text(jsonl([{"question": "Which oil?", "answer": "a"}]), "utf-8")
+    (other / "quiz.jsonl").write_text(jsonl(QUIZ * 2), "utf-8")
+    told = [one.replace(f"{TOPIC}/", "") for one in notices(read_curriculum(root))]
+    assert told == [
+        "row formats found: prompt-answer (1 file), question-answer (2 files), quiz (2 files)",
+        f"{TOPIC}: 1 training rows are trained on twice: train.jsonl:3 repeats line 1",
+        f"{TOPIC}: 2 quiz items; intervals will be wide below 8",
+        "quiz.jsonl:1: the reference itself scores 0.00 (key point missing: `whale oil`)",
+        "unit-02/c/t: 2 quiz items; intervals will be wide below 8",
+        "unit-02/c/t: 1 quiz questions are asked twice",
+        "quiz.jsonl:1: this question is trained on elsewhere, at unit-02/c/t/train.jsonl:1",
+        f"no preferences.jsonl in {TOPIC}, unit-02/c/t: DPO there needs `dpo.pairs` self or both",
+        "the author's own held-out answers score 0.00 by voice.yaml's markers: "
+        "the gate on voice may be out of reach",
+    ]
+
+
+def test_a_curriculum_without_markers_says_so(tmp_path: Path) -> None:
+    told = notices(read_curriculum(write(tmp_path, {"voice.yaml": None})))
+    assert "voice.yaml holds no markers: voice scores 1.00 unless a never-phrase is said" in told
+
+
+def test_overlap_counts_word_eight_grams(tmp_path: Path) -> None:
+    ten = "one two three four five six seven eight nine ten"
+    train = [{"question": "q", "answer": f"{ten}."}]
+    quiz = [
+        # 3 eight-grams, 2 of them in the row: "eleven" is in the last one only.
+        {**QUIZ[0], "question": "two three four five six seven eight nine ten eleven"},
+        # Shorter than 8 words: one gram of its own length, and it is there.
+        {**QUIZ[0], "question": "Nine, TEN?"},
+    ]
+    root = write(tmp_path, {"train.jsonl": jsonl(train), "quiz.jsonl": jsonl(quiz)})
+    found = overlap(read_curriculum(root))
+    assert found.questions == pytest.approx(3 / 4)
+    # "By the tide, that is Old Marn." is nowhere as a whole.
+    assert (found.n, found.references) == (8, 0.0)
+
+
+def test_a_shared_prompt_is_no_fault_among_preferences(tmp_path: Path) -> None:
+    pairs = [PREFERENCES[0], {**PREFERENCES[0], "rejected": "Another."}]
+    assert faults(write(tmp_path, {"preferences.jsonl": jsonl(pairs)})) == []

@@ -1,0 +1,88 @@
+"""Compilation off on the CPU, and running out of room told from other faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.contract import AdapterSpec, Batch, ModelSpec, Objective, OptimizerSpec
+from backends.errors import BackendError, OutOfMemory
+from backends.mlx.device import room_for
+from backends.mlx.framework import mx
+from backends.mlx.session import MlxSession
+from tests.tiny import make_model, random_batch, window_of
+
+
+def test_an_allocation_that_cannot_be_is_out_of_memory() -> None:
+    with pytest.raises(OutOfMemory, match="no room on the device for a tensor") as found:
+        with room_for("a tensor"):
+            mx.eval(mx.ones((1 << 46,)))
+    assert "batch_size" in found.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[metal::malloc] Attempting to allocate 9663676416 bytes which is greater than the maximum",
+        "[METAL] Command buffer execution failed: Insufficient Memory (0000008:"
+        "kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+        "[malloc_or_wait] Unable to allocate 17179869184 bytes.",
+        "[metal::malloc] Resource limit (499000) exceeded.",
+        "cudaMallocAsync(&data, size, stream) failed: out of memory",
+    ],
+)
+def test_the_texts_that_mlx_says_it_with(text: str) -> None:
+    with pytest.raises(OutOfMemory), room_for("a step"):
+        raise RuntimeError(text)
+
+
+def test_other_faults_stay_what_they_are() -> None:
+    with pytest.raises(ValueError, match="broadcast"), room_for("a sum"):
+        mx.eval(mx.ones((2, 3)) + mx.ones((4, 5)))
+    with pytest.raises(RuntimeError, match="kernel"), room_for("a step"):
+        raise RuntimeError("unable to build the kernel")
+
+
+def test_what_was_accumulated_survives_running_out(tmp_path: Path) -> None:
+    make_model(tmp_path, "llama")
+    session = MlxSession(ModelSpec(str(tmp_path), dtype="float32", device="cpu"))
+    session.adapters.add(AdapterSpec(rank=4), "topic")
+    batch = random_batch(np.random.default_rng(0))
+    alone = session.learner(Objective("sft"), OptimizerSpec())
+    alone.accumulate(batch, window_of(batch))
+    wanted = alone.apply(1e-3, None)
+    session.adapters.unload("topic")
+    session.adapters.add(AdapterSpec(rank=4), "topic")
+    learner = session.learner(Objective("sft"), OptimizerSpec())
+    learner.accumulate(batch, window_of(batch))
+    huge = np.zeros((1, 1 << 24), dtype=np.int32)  # attention scores of 2^48 numbers a head
+    mask = huge.astype(bool)
+    mask[0, -1] = True
+    row = Batch(ids=huge, lengths=np.array([1 << 24], dtype=np.int32), mask=mask)
+    with pytest.raises(OutOfMemory):
+        learner.accumulate(row, window_of(row))
+    assert learner.apply(1e-3, None) == wanted
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.logprobs(batch)
+
+
+def test_nothing_is_compiled_on_the_cpu(tmp_path: Path) -> None:
+    """mlx-lm's activations are compiled functions, each built by a C++ compiler at run time."""
+    make_model(tmp_path, "llama")
+    mx.enable_compile()
+    session = MlxSession(ModelSpec(str(tmp_path), device="cpu"))
+    traced: list[int] = []
+
+    @mx.compile
+    def once(x: mx.array) -> mx.array:
+        traced.append(1)
+        return x + 1
+
+    for _ in range(3):
+        mx.eval(once(mx.ones((2,))))
+    assert len(traced) == 3  # a compiled function would have been traced once
+    session.close()
