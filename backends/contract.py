@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[np.generic]]
 """Any named arrays: optimizer moments, step counters, generator states."""
 
 OnToken = Callable[[int, int], None]
-"""Called with (row, token id) as each token is decoded."""
+"""Called with (row, token id) as each token is decoded; stop tokens are not among them."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class Objective:
 
     `sft`: summed negative log-likelihood / trained tokens of the window. `dpo`: mean over the
     window's pairs of `loss` (Rafailov et al. 2023; `ipo` Azar et al. 2023; `hinge` Zhao et al.
-    2023; `length-normalised` is sigmoid over per-token log-ratios), plus `sft_weight` times the
-    chosen answers' negative log-likelihood per token.
+    2023; `length-normalised` is sigmoid over per-token log-ratios; the others use summed ones),
+    plus `sft_weight` times the chosen answers' negative log-likelihood per token. Dropout acts in
+    `sft` only: a DPO policy that starts as its reference must draw nothing.
     """
 
     kind: Literal["sft", "dpo"]
@@ -114,11 +115,12 @@ class Objective:
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """AdamW with bias correction, in float32."""
+    """AdamW with bias correction, in float32. `seed` is that of the stage's dropout."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ class Window:
 class StepStats:
     """A batch's part in its window: parts of one window add up to the window's figures.
 
-    `loss` is this batch's share of the window's loss. For pairs, summed over the batch's pairs:
+    `loss` is this batch's share of the window's loss. For pairs, summed over the batch's pairs
+    and, whatever the objective's `loss`, from summed log-probabilities:
     `margin` = beta * (log-ratio chosen - log-ratio rejected), `wins` = pairs with margin > 0,
     `chosen_logratio` = policy minus reference log-probability of the chosen answers.
     """
@@ -217,7 +220,7 @@ class MergeReport:
 
     `lost`: norm of (merged logits - exact logits) over norm of (exact logits - base logits),
     over `positions` probe positions. `weight_error`: norm of the rounding error over the norm of
-    the delta, all layers together. `layers`: how many were changed. `base_changed` as measured.
+    the delta, all layers together. `layers`: how many were changed.
     """
 
     lost: float
@@ -274,7 +277,8 @@ class AdapterManager(Protocol):
         """Copies of the trainable tensors."""
 
     def active(self) -> tuple[str, ...]:
-        """Names in order: the frozen past, then the trainable one."""
+        """Names in order: the frozen past, then the trainable one. Merged names have left it, but
+        stay taken, and `using` must include them."""
 
     def using(self, names: Sequence[str]) -> AbstractContextManager[None]:
         """Inside, only `names` act; `()` is the base alone. Merged adapters cannot be left out:

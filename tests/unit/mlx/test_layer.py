@@ -7,7 +7,7 @@ import pytest
 
 from backends.contract import AdapterSpec
 from backends.mlx.fingerprint import CHUNK, checksum
-from backends.mlx.framework import mx, nn
+from backends.mlx.framework import mx, nn, tree_flatten
 from backends.mlx.layer import Draws, LoRALinear
 
 SPEC = AdapterSpec(rank=4, alpha=6.0, dropout=0.25)
@@ -28,8 +28,9 @@ def layer(dtype: mx.Dtype, spec: AdapterSpec = SPEC) -> LoRALinear:
 def test_masters_and_gradients_are_float32_and_activations_are_not(dtype: mx.Dtype) -> None:
     made = layer(dtype)
     x = mx.random.normal((3, 24), key=mx.random.key(1)).astype(dtype)
-    out, gradients = nn.value_and_grad(made, lambda: made(x).astype(mx.float32).sum())()
+    out, nested = nn.value_and_grad(made, lambda: made(x).astype(mx.float32).sum())()
     assert made(x).dtype == dtype
+    gradients = dict(tree_flatten(nested))
     assert set(gradients) == {"lora_A", "lora_B"}
     assert {g.dtype for g in gradients.values()} == {mx.float32}
     wanted = x.astype(mx.float32) @ made.base.weight.astype(mx.float32).T + made.base.bias

@@ -121,7 +121,8 @@ def test_memory_does_not_grow_with_steps_and_close_gives_it_back(folder: Path) -
             learner.accumulate(batch, window_of(batch))
         learner.apply(1e-3, 1.0)
         held.append(session.memory().device)
-    assert len(set(held[1:])) == 1, held
+    # A batch's index arrays come and go, about 1 kB; the adapter alone is 100 kB.
+    assert max(held) - min(held) < 8_000, held
     assert session.memory().device_peak >= held[-1]
     session.close()
     del learner

@@ -1,0 +1,74 @@
+"""MLX through mlx-lm's layers. Importing this imports no framework."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata, util
+
+from packaging.version import Version
+
+from backends.contract import Availability, ModelSpec, Session
+from backends.errors import BackendUnavailable
+
+NEEDS = {"mlx": "0.32", "mlx-lm": "0.32.2", "transformers": "5.0"}
+INSTALL = 'pip install "mindprint[mlx]"'
+_MODULES = {"mlx": "mlx", "mlx-lm": "mlx_lm", "transformers": "transformers"}
+
+
+class MlxBackend:
+    """Opens models on Apple silicon, on CUDA with MLX's CUDA wheel, and on the CPU."""
+
+    name = "mlx"
+
+    def availability(self) -> Availability:
+        """Versions are read from package metadata; MLX is imported only when all are there."""
+        place = f"{platform.system()} {platform.machine()}"
+        if platform.system() not in {"Darwin", "Linux"} or place == "Darwin x86_64":
+            why = f"MLX has no build for {place}"
+            return Availability(False, why, hint="use `--backend torch`")
+        missing = [name for name, module in _MODULES.items() if not _installed(name, module)]
+        if missing:
+            return Availability(False, f"not installed: {', '.join(missing)}", hint=INSTALL)
+        versions = {name: metadata.version(name) for name in NEEDS}
+        old = [
+            f"{name} {versions[name]} (needs {least})"
+            for name, least in NEEDS.items()
+            if Version(versions[name]) < Version(least)
+        ]
+        if old:
+            reason = f"too old: {', '.join(old)}"
+            return Availability(False, reason, hint=f"{INSTALL} --upgrade", versions=versions)
+        return _probed(versions)
+
+    def open(self, spec: ModelSpec) -> Session:
+        """Raises BackendUnavailable, or ModelError when the model cannot be opened as asked."""
+        found = self.availability()
+        if not found.ok:
+            raise BackendUnavailable(
+                f"the mlx backend does not work here: {found.reason}", hint=found.hint
+            )
+        from backends.mlx.session import MlxSession
+
+        return MlxSession(spec)
+
+
+def _installed(name: str, module: str) -> bool:
+    """Both found and registered: a stray folder of that name is not the library."""
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return util.find_spec(module) is not None
+
+
+def _probed(versions: dict[str, str]) -> Availability:
+    """The wheel's front can be there without its library (plain `mlx` on Linux), so import it."""
+    try:
+        from backends.mlx.device import gpu
+    except ImportError as error:
+        reason = f"mlx does not load: {str(error).strip().splitlines()[0]}"
+        return Availability(False, reason, hint=INSTALL, versions=versions)
+    found = gpu()
+    devices = ("gpu", "cpu") if found else ("cpu",)
+    reason = f"mlx {versions['mlx']} on {found or 'the CPU'}"
+    return Availability(True, reason, versions=versions, devices=devices)

@@ -1,0 +1,69 @@
+"""AdamW as torch.optim.AdamW computes it, over named float32 arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.contract import Arrays, OptimizerSpec
+from backends.errors import AdapterError
+from backends.mlx.framework import mx
+
+Named = dict[str, mx.array]
+
+
+class AdamW:
+    """Loshchilov & Hutter 2019, with Kingma & Ba's bias correction.
+
+    mlx.optimizers.AdamW is not used: it leaves the correction out unless asked, and keeps its
+    state by position in a tree; here state is by the contract's names.
+    """
+
+    def __init__(self, spec: OptimizerSpec, parameters: Named) -> None:
+        self._spec = spec
+        self._steps = 0
+        self._m: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
+        self._v: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
+
+    def step(self, parameters: Named, gradients: Named, learning_rate: float) -> Named:
+        """The parameters after one step, evaluated."""
+        first, second = self._spec.betas
+        self._steps += 1
+        rate = learning_rate / (1.0 - first**self._steps)
+        root = (1.0 - second**self._steps) ** 0.5
+        decay = 1.0 - learning_rate * self._spec.weight_decay
+        stepped: Named = {}
+        for name, gradient in gradients.items():
+            self._m[name] = self._m[name] + (1.0 - first) * (gradient - self._m[name])
+            self._v[name] = second * self._v[name] + (1.0 - second) * mx.square(gradient)
+            scale = mx.sqrt(self._v[name]) / root + self._spec.eps
+            stepped[name] = parameters[name] * decay - rate * self._m[name] / scale
+        mx.eval(stepped, self._m, self._v)
+        return stepped
+
+    def state(self) -> Arrays:
+        found: Arrays = {"step": np.array(self._steps, dtype=np.int64)}
+        for key, moments in (("m", self._m), ("v", self._v)):
+            found.update({f"{key}.{name}": np.array(array) for name, array in moments.items()})
+        return found
+
+    def load_state(self, state: Arrays) -> None:
+        expected = {"step", *(f"{key}.{name}" for name in self._m for key in "mv")}
+        if state.keys() != expected:
+            odd = ", ".join(sorted(state.keys() ^ expected)[:5])
+            raise AdapterError(f"the optimizer state is of another adapter: {odd}")
+        self._steps = int(state["step"].item())
+        for key, moments in (("m", self._m), ("v", self._v)):
+            for name in moments:
+                moments[name] = mx.array(state[f"{key}.{name}"].astype(np.float32))
+        mx.eval(self._m, self._v)
+
+
+def global_norm(gradients: Named) -> mx.array:
+    """The 2-norm over all tensors together."""
+    return mx.sqrt(mx.stack([mx.square(array).sum() for array in gradients.values()]).sum())
+
+
+def clipped(gradients: Named, norm: float, largest: float) -> Named:
+    """Scaled to a norm of at most `largest`, as torch.nn.utils.clip_grad_norm_ does."""
+    factor = min(1.0, largest / (norm + 1e-6))
+    return {name: array * factor for name, array in gradients.items()}

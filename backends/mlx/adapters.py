@@ -1,0 +1,286 @@
+"""Owns every attachment to an MLX model: what trains, what is frozen, what was merged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from backends import lora, peft_files
+from backends.contract import AdapterSpec, AdapterState, MergeReport, Params
+from backends.errors import AdapterError
+from backends.mlx.attached import (
+    Attached,
+    Factors,
+    concatenated,
+    names_of,
+    pairs_of,
+    to_mlx,
+    to_numpy,
+)
+from backends.mlx.fingerprint import checksum
+from backends.mlx.framework import mx, nn, tree_flatten
+from backends.mlx.layer import Draws, LoRALinear, replace
+from backends.mlx.merge import Change, fold
+from backends.mlx.model import Decoder
+
+
+class MlxAdapters:
+    """AdapterManager over a Decoder. `model_name` is how adapter files call the base."""
+
+    def __init__(self, decoder: Decoder, model_name: str) -> None:
+        self._decoder = decoder
+        self._model_name = model_name
+        self._linears: dict[str, nn.Linear] = decoder.linears()
+        self._wrapped: dict[str, LoRALinear] = {}
+        self._past: list[Attached] = []
+        self._merged: list[Attached] = []
+        self._merges = 0
+        self._trains: tuple[str, AdapterSpec] | None = None
+        self._only: frozenset[str] | None = None
+        self.draws = Draws()
+
+    # -- attaching ---------------------------------------------------------------------------
+
+    def add(self, spec: AdapterSpec, name: str) -> None:
+        self._check_free(name, training=True)
+        tensors: Params = {}
+        for path in lora.select(self._linears, spec.targets):
+            out, inputs = self._linears[path].weight.shape
+            tensors[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
+            tensors[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
+        self._train(name, spec, tensors)
+
+    def load(self, path: Path, name: str, *, frozen: bool = False) -> None:
+        self._check_free(name, training=not frozen)
+        spec, tensors = peft_files.read(path)
+        peft_files.check(spec, tensors, {p: m.weight.shape for p, m in self._linears.items()})
+        if frozen:
+            self._past.append(Attached(name, spec, to_mlx(tensors)))
+            self._refresh()
+        else:
+            self._train(name, spec, tensors)
+
+    def freeze(self, name: str) -> None:
+        self._check_outside()
+        found = self._trained(name)
+        self._stop_training()
+        self._past.append(found)
+        self._refresh()
+
+    def unload(self, name: str) -> None:
+        self._check_outside()
+        if name in names_of(self._merged):
+            raise AdapterError(
+                f"`{name}` is merged into the base weights and cannot be taken out",
+                hint="open the model again without it",
+            )
+        if self._trains is not None and name == self._trains[0]:
+            self._stop_training()
+        elif name in names_of(self._past):
+            self._past = [one for one in self._past if one.name != name]
+        else:
+            raise self._unknown(name)
+        self._refresh()
+
+    def restore(self, state: AdapterState) -> None:
+        if state.merges != self._merges:
+            raise AdapterError(
+                "the base was merged into since that snapshot, which a restore cannot undo"
+            )
+        self._check_outside()
+        self._past = [Attached(name, spec, to_mlx(held)) for name, spec, held in state.past]
+        training, wanted = self._trains, state.trainable
+        same = training is not None and wanted is not None and training == wanted[:2]
+        if same and wanted is not None and self.arrays().keys() == wanted[2].keys():
+            self.put(to_mlx(wanted[2]))  # in place: a learner over it stays valid
+        else:
+            self._stop_training()
+            if wanted is not None:
+                self._train(*wanted)
+        self._refresh()
+
+    # -- reading -----------------------------------------------------------------------------
+
+    @property
+    def training(self) -> tuple[str, AdapterSpec] | None:
+        """Name and spec of the adapter in training; another object once another one trains."""
+        return self._trains
+
+    def trainable(self) -> dict[str, tuple[int, ...]]:
+        found = tree_flatten(self._decoder.net.trainable_parameters())
+        return {name: tuple(array.shape) for name, array in found}
+
+    def arrays(self) -> Factors:
+        """The trainable tensors themselves, as MLX holds them."""
+        found: Factors = {}
+        for path, layer in self._wrapped.items():
+            if layer.trains:
+                found[lora.name_a(path)] = layer.lora_A
+                found[lora.name_b(path)] = layer.lora_B
+        return found
+
+    def put(self, arrays: Factors) -> None:
+        """Set trainable tensors, without a copy. Names must be those of `arrays()`."""
+        for path, layer in self._wrapped.items():
+            if layer.trains:
+                layer.lora_A = arrays[lora.name_a(path)]
+                layer.lora_B = arrays[lora.name_b(path)]
+
+    def parameters(self) -> Params:
+        return to_numpy(self.arrays())
+
+    def active(self) -> tuple[str, ...]:
+        trains = (self._trains[0],) if self._trains is not None else ()
+        return (*names_of(self._past), *trains)
+
+    def snapshot(self) -> AdapterState:
+        past = tuple((one.name, one.spec, to_numpy(one.tensors)) for one in self._past)
+        trains = None if self._trains is None else (*self._trains, self.parameters())
+        return AdapterState(past=past, trainable=trains, merges=self._merges)
+
+    def save(self, path: Path, name: str | None = None) -> None:
+        found = self._find(name)
+        tensors = to_numpy(found.tensors)
+        peft_files.write(path, found.spec, tensors, base=self._model_name, linears=self._linears)
+
+    def base_fingerprint(self) -> dict[str, int]:
+        """The layers that are wrapped are read under their own names, so that attaching an
+        adapter changes no key and no value."""
+        found: dict[str, int] = {}
+        for name, tensor in tree_flatten(self._decoder.net.parameters()):
+            *parents, leaf = name.split(".")
+            if leaf in {"lora_A", "lora_B"} and ".".join(parents) in self._wrapped:
+                continue
+            if parents[-1:] == ["base"] and ".".join(parents[:-1]) in self._wrapped:
+                parents.pop()
+            found[".".join([*parents, leaf])] = checksum(tensor)
+        return found
+
+    @contextlib.contextmanager
+    def using(self, names: Sequence[str]) -> Iterator[None]:
+        merged = [name for name in names_of(self._merged) if name not in names]
+        if merged:
+            raise AdapterError(
+                f"merged adapters cannot be left out: {', '.join(merged)}",
+                hint="name them, or open the model again",
+            )
+        for name in names:
+            if name not in (*names_of(self._merged), *self.active()):
+                raise self._unknown(name)
+        before, self._only = self._only, frozenset(names)
+        self._refresh()
+        try:
+            yield
+        finally:
+            self._only = before
+            self._refresh()
+
+    # -- merging -----------------------------------------------------------------------------
+
+    def merge_and_unload(self, bound: float = 0.1) -> MergeReport:
+        self._check_outside()
+        attached = [*self._past, *([] if self._trains is None else [self._find(None)])]
+        if not attached:
+            raise AdapterError("no adapter is attached, so there is nothing to merge")
+        changes = self._changes(attached)
+        report = fold(self._decoder, changes, bound, self._everything)
+        self._stop_training()
+        self._past = []
+        self._merged += attached
+        self._merges += 1
+        self._refresh()
+        return report
+
+    def _changes(self, attached: list[Attached]) -> list[Change]:
+        changes = []
+        for path, linear in self._linears.items():
+            if now := pairs_of(attached, path):
+                changes.append(Change(path, linear, pairs_of(self._merged, path), now))
+        return changes
+
+    @contextlib.contextmanager
+    def _everything(self, acts: bool) -> Iterator[None]:
+        """Everything attached, its factors in float32, or the base weights alone."""
+        if acts:
+            self._refresh(mx.float32)
+        else:
+            self._only = frozenset()
+            self._refresh()
+        try:
+            yield
+        finally:
+            self._only = None
+            self._refresh()
+
+    def close(self) -> None:
+        """Let go of the model and of everything attached to it."""
+        self._stop_training()
+        self._past, self._merged = [], []
+        self._wrapped, self._linears = {}, {}
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _train(self, name: str, spec: AdapterSpec, tensors: Params) -> None:
+        held = to_mlx(tensors)
+        for path in self._linears:
+            if lora.name_a(path) in held:
+                layer = self._wrap(path)
+                layer.train_with(spec, held[lora.name_a(path)], held[lora.name_b(path)])
+        self._trains = (name, spec)
+        self._refresh()
+
+    def _stop_training(self) -> None:
+        for layer in self._wrapped.values():
+            layer.untrain()
+        self._trains = None
+
+    def _wrap(self, path: str) -> LoRALinear:
+        if path not in self._wrapped:
+            self._wrapped[path] = LoRALinear(self._linears[path], path, self.draws)
+        return self._wrapped[path]
+
+    def _refresh(self, dtype: mx.Dtype | None = None) -> None:
+        """Bring every layer to what acts now; a layer where nothing does is the base's own."""
+        acting = [one for one in self._past if self._only is None or one.name in self._only]
+        trains = self._trains is not None and (self._only is None or self._trains[0] in self._only)
+        for path, linear in self._linears.items():
+            pairs = pairs_of(acting, path)
+            if not pairs and path not in self._wrapped:
+                continue
+            layer = self._wrap(path)
+            layer.act(concatenated(pairs, dtype or self._decoder.dtype), trains)
+            replace(self._decoder.net, path, linear if layer.idle else layer)
+            if layer.idle and not layer.trains:
+                del self._wrapped[path]
+
+    def _find(self, name: str | None) -> Attached:
+        if self._trains is not None and name in (None, self._trains[0]):
+            return Attached(*self._trains, self.arrays())
+        for one in (*self._past, *self._merged):
+            if one.name == name:
+                return one
+        if name is None:
+            raise AdapterError("no adapter is in training")
+        raise self._unknown(name)
+
+    def _trained(self, name: str) -> Attached:
+        if self._trains is None or self._trains[0] != name:
+            raise AdapterError(f"`{name}` is not the adapter in training")
+        return self._find(name)
+
+    def _check_free(self, name: str, *, training: bool) -> None:
+        self._check_outside()
+        taken = (*names_of(self._merged), *self.active())
+        trains = self._trains[0] if self._trains is not None and training else None
+        lora.check_free(name, taken, trains)
+
+    def _check_outside(self) -> None:
+        if self._only is not None:
+            raise AdapterError("adapters are not attached or removed inside `using`")
+
+    def _unknown(self, name: str) -> AdapterError:
+        here = ", ".join(self.active()) or "none"
+        return AdapterError(f"no adapter `{name}` is attached", hint=f"attached: {here}")

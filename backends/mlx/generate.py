@@ -1,0 +1,119 @@
+"""Batched decoding with a key-value cache: prompts of any lengths, finished rows leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.contract import Generated, GenerateSpec, OnToken
+from backends.errors import ModelError
+from backends.mlx.cache import Cache
+from backends.mlx.device import room_for
+from backends.mlx.framework import mx
+from backends.mlx.model import Decoder
+from backends.sampling import chunks, draw, generator
+
+
+@dataclass
+class Answer:
+    """A row as it grows; `row` is its index among the prompts."""
+
+    row: int
+    rng: np.random.Generator
+    ids: list[int] = field(default_factory=list)
+    stop: bool = False
+
+
+def generate(
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    spec: GenerateSpec,
+    on_token: OnToken | None = None,
+) -> list[Generated]:
+    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt."""
+    if any(len(prompt) == 0 for prompt in prompts):
+        raise ValueError("a prompt has no token")
+    _check_limit(decoder, prompts, spec)
+    answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
+    for chunk in chunks(prompts, spec.batch_size):
+        most = len(prompts[chunk[0]]) + spec.max_tokens
+        with room_for(f"decoding {len(chunk)} rows of {most} tokens"):
+            rows = [prompts[i] for i in chunk]
+            _decode(decoder, rows, [answers[i] for i in chunk], spec, on_token)
+        mx.clear_cache()
+    return [Generated(tuple(a.ids), "stop" if a.stop else "length") for a in answers]
+
+
+def _check_limit(decoder: Decoder, prompts: Sequence[Sequence[int]], spec: GenerateSpec) -> None:
+    limit = decoder.plan.limit
+    longest = max((len(prompt) for prompt in prompts), default=0) + spec.max_tokens
+    if limit is not None and longest > limit:
+        raise ModelError(
+            f"this model's rotations change past {limit} tokens; {longest} are asked for",
+            hint="ask for fewer tokens, or use `--backend torch`",
+        )
+
+
+def _decode(
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    answers: list[Answer],
+    spec: GenerateSpec,
+    on_token: OnToken | None,
+) -> None:
+    if spec.max_tokens < 1:
+        return
+    ids, lengths = _right_padded(prompts)
+    cache = Cache(len(decoder.plan.kinds), lengths, decoder.plan.window)
+    states = decoder.hidden(mx.array(ids), decoder.causal_masks(ids.shape[1]), cache.layers)
+    last = mx.array(lengths - 1)[:, None, None]
+    states = mx.take_along_axis(states, last, axis=1)
+    while True:
+        logits = decoder.head(states[:, -1])
+        going = _extend(answers, logits, spec, on_token)
+        if not going:
+            return
+        if len(going) < len(answers):
+            cache.keep(going)
+            answers = [answers[index] for index in going]
+        masks = cache.advance()
+        newest = mx.array([[answer.ids[-1]] for answer in answers])
+        states = decoder.hidden(newest, masks, cache.layers)
+        cache.evaluate()
+
+
+def _extend(
+    answers: list[Answer], logits: mx.array, spec: GenerateSpec, on_token: OnToken | None
+) -> list[int]:
+    """Draw each row's next token; indices of the rows that go on."""
+    going = []
+    tokens = _tokens(answers, logits, spec)
+    for index, (answer, token) in enumerate(zip(answers, tokens, strict=True)):
+        if token in spec.stop_ids:
+            answer.stop = True
+            continue
+        answer.ids.append(token)
+        if on_token is not None:
+            on_token(answer.row, token)
+        if len(answer.ids) < spec.max_tokens:
+            going.append(index)
+    return going
+
+
+def _tokens(answers: list[Answer], logits: mx.array, spec: GenerateSpec) -> list[int]:
+    if spec.temperature == 0.0:  # where the logits lie: only the indices leave the device
+        return [int(token) for token in np.array(mx.argmax(logits, axis=-1))]
+    held = np.array(logits)
+    return [draw(held[index], spec, answer.rng) for index, answer in enumerate(answers)]
+
+
+def _right_padded(prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Ids int32 [rows, width] and lengths int64 [rows]."""
+    lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+    ids = np.zeros((len(prompts), int(lengths.max())), dtype=np.int32)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = prompt
+    return ids, lengths

@@ -1,0 +1,143 @@
+"""A decoder of mlx-lm's layers, driven with masks, rotations and scales of its own.
+
+mlx-lm's models choose windows, rope bases and embedding scales themselves, wrongly for some
+checkpoints (`tests/conformance/test_traps.py`); here the layers are called one by one with what
+`plan.read_plan` found, and the head is separate, so that it sees only the positions asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from backends.errors import BackendError
+from backends.mlx import weights
+from backends.mlx.framework import mx, nn, tree_flatten
+from backends.mlx.plan import FAMILIES, FULL, SLIDING, Plan, read_plan
+from backends.mlx.rope import Rope
+
+Mask = Any
+"""`None`, "causal", or a bool array that broadcasts to [rows, 1, queries, keys]."""
+
+
+class Decoder:
+    """`net` is mlx-lm's module, for names and parameters; `plan` says how to run it."""
+
+    def __init__(self, net: Any, plan: Plan, folder: Path) -> None:
+        self._net: Any | None = net
+        self.plan = plan
+        self.folder = folder
+
+    @property
+    def net(self) -> Any:
+        """Raises BackendError once closed: whoever still holds the decoder holds no weights."""
+        if self._net is None:
+            raise BackendError("this session is closed")
+        return self._net
+
+    def close(self) -> None:
+        self._net = None
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        dtype: mx.Dtype = self.net.model.embed_tokens.weight.dtype
+        return dtype
+
+    def hidden(
+        self,
+        ids: mx.array,
+        masks: dict[str, Mask],
+        caches: Sequence[Any] | None = None,
+        *,
+        exact: bool = False,
+    ) -> mx.array:
+        """Ids [rows, width] to normalised states [rows, width, hidden].
+
+        `masks` by kind of layer. `exact` carries float32 through lower-precision weights, layer by
+        layer, so that at most one layer's float32 copies exist at a time.
+        """
+        body = self.net.model
+        h: mx.array = body.embed_tokens(ids)
+        if exact:
+            h = h.astype(mx.float32)
+        if self.plan.embed_scale is not None:
+            # transformers rounds the scale to the weights' precision: exact in float32.
+            h = h * mx.array(self.plan.embed_scale, mx.float32).astype(self.dtype)
+        past = caches if caches is not None else [None] * len(body.layers)
+        for layer, kind, cache in zip(body.layers, self.plan.kinds, past, strict=True):
+            h = layer(h, masks[kind], cache)
+            if exact:
+                mx.eval(h)
+        return cast(mx.array, body.norm(h))
+
+    def head(self, states: mx.array) -> mx.array:
+        """States [..., hidden] to float32 logits [..., vocabulary]."""
+        if self.plan.tied:
+            out = self.net.model.embed_tokens.as_linear(states)
+        else:
+            out = self.net.lm_head(states)
+        logits: mx.array = out.astype(mx.float32)
+        if self.plan.softcap is not None:
+            logits = mx.tanh(logits / self.plan.softcap) * self.plan.softcap
+        return logits
+
+    def causal_masks(self, width: int) -> dict[str, Mask]:
+        """Right-padded rows of `width`. What stands before a token never is padding, so a causal
+        mask suffices; a sliding layer also forgets what is `window` or more tokens back."""
+        masks: dict[str, Mask] = {FULL: "causal", SLIDING: "causal"}
+        window = self.plan.window
+        if window is not None and width > window:
+            place = mx.arange(width)
+            back = place[:, None] - place[None, :]
+            masks[SLIDING] = (back >= 0) & (back < window)
+        return masks
+
+    def logits(self, ids: mx.array, *, exact: bool = False) -> mx.array:
+        """Ids [rows, width] to float32 [rows, width, vocabulary]."""
+        return self.head(self.hidden(ids, self.causal_masks(ids.shape[1]), exact=exact))
+
+    def linears(self) -> dict[str, nn.Linear]:
+        """Layer path -> linear layer, in the model's order, without the output head."""
+        leaves = tree_flatten(
+            self.net.leaf_modules(), is_leaf=lambda node: isinstance(node, nn.Module)
+        )
+        return {
+            path: leaf
+            for path, leaf in leaves
+            if type(leaf) is nn.Linear and path.split(".")[-1] != "lm_head"
+        }
+
+    def pristine(self, path: str) -> mx.array:
+        """A layer's weight as the file holds it, in the file's precision."""
+        return weights.read(self.folder, tied=self.plan.tied)[f"{path}.weight"]
+
+
+def load(folder: Path, dtype: mx.Dtype, longest: int) -> Decoder:
+    """The model of `folder`, frozen, its weights in `dtype`. Raises ModelError."""
+    plan = read_plan(folder, longest)
+    net = _build(plan)
+    found = weights.read(folder, tied=plan.tied)
+    weights.check(found, dict(tree_flatten(net.parameters())), folder)
+    net.load_weights([(name, tensor.astype(dtype)) for name, tensor in found.items()])
+    net.eval()
+    net.freeze()
+    mx.eval(net.parameters())
+    return Decoder(net, plan, folder)
+
+
+def _build(plan: Plan) -> Any:
+    """mlx-lm's module for the plan, with this package's rotations in its layers."""
+    family = importlib.import_module(f"mlx_lm.models.{FAMILIES[plan.family]}")
+    # What mlx-lm would read wrongly is replaced below, so it gets neutral values.
+    neutral = {"rope_theta": 1.0, "rope_scaling": None, "rope_parameters": None}
+    settings = {**plan.settings, **neutral, "layer_types": None, "partial_rotary_factor": 1.0}
+    net = family.Model(family.ModelArgs.from_dict(settings))
+    if plan.family == "gemma3_text":
+        net.tie_word_embeddings = plan.tied
+        if plan.tied:
+            net.pop("lm_head")
+    for layer, kind in zip(net.model.layers, plan.kinds, strict=True):
+        layer.self_attn.rope = Rope(plan.rotations[kind])
+    return net

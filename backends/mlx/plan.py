@@ -1,0 +1,148 @@
+"""What a checkpoint's config asks for, and whether mlx-lm's layers can give exactly that.
+
+transformers' own configuration classes fill in the defaults, so that what is computed here is
+what transformers would compute; whatever mlx-lm's layers leave out is refused with its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+
+from backends.errors import ModelError
+from backends.mlx.rope import Rotation, rotation
+from backends.model_files import read_config, served
+
+FAMILIES = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "gemma3_text": "gemma3_text",
+    "phi3": "phi3",
+}
+"""Family -> the module of mlx_lm.models whose layers compute it."""
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kinds`: each layer's attention. `rotations`: by kind. `window`: of the sliding layers, in
+    tokens. `embed_scale` multiplies embeddings, `softcap` bounds logits, `limit` the row length."""
+
+    family: str
+    settings: dict[str, Any]
+    kinds: tuple[str, ...]
+    rotations: dict[str, Rotation]
+    window: int | None
+    embed_scale: float | None
+    softcap: float | None
+    tied: bool
+
+    @property
+    def limit(self) -> int | None:
+        limits = [one.limit for one in self.rotations.values() if one.limit is not None]
+        return min(limits, default=None)
+
+
+def read_plan(folder: Path, longest: int) -> Plan:
+    """Raises ModelError where the model would be computed otherwise than it was trained."""
+    raw = read_config(folder)
+    family = served(raw, FAMILIES, "mlx", folder)
+    where = str(folder / "config.json")
+    settings = _normalised(folder, where)
+    _refuse(family, {**settings, "quantization": raw.get("quantization")}, where)
+    kinds = _kinds(family, settings, where)
+    gemma = family == "gemma3_text"
+    return Plan(
+        family=family,
+        settings=settings,
+        kinds=kinds,
+        rotations=_rotations(family, settings, kinds, longest, where),
+        window=settings.get("sliding_window") if SLIDING in kinds else None,
+        embed_scale=float(settings["hidden_size"]) ** 0.5 if gemma else None,
+        softcap=settings.get("final_logit_softcapping") if gemma else None,
+        tied=bool(settings["tie_word_embeddings"]),
+    )
+
+
+def _normalised(folder: Path, where: str) -> dict[str, Any]:
+    """The config with transformers' defaults, old keys moved to their new places."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"transformers refuses the model's config: {why}", where=where) from error
+    settings = config.to_dict()
+    heads = settings["num_attention_heads"]
+    settings["num_key_value_heads"] = settings.get("num_key_value_heads") or heads
+    settings["head_dim"] = settings.get("head_dim") or settings["hidden_size"] // heads
+    return dict(settings)
+
+
+def _kinds(family: str, settings: dict[str, Any], where: str) -> tuple[str, ...]:
+    layers = int(settings["num_hidden_layers"])
+    if family == "llama":
+        return (FULL,) * layers
+    if family in {"mistral", "phi3"}:
+        return (SLIDING if settings.get("sliding_window") else FULL,) * layers
+    kinds = tuple(settings["layer_types"])
+    strange = sorted(set(kinds) - {FULL, SLIDING})
+    if strange or len(kinds) != layers:
+        raise ModelError(f"layer_types are not understood: {strange or len(kinds)}", where=where)
+    return kinds
+
+
+def _rotations(
+    family: str, settings: dict[str, Any], kinds: tuple[str, ...], longest: int, where: str
+) -> dict[str, Rotation]:
+    nested = settings["rope_parameters"]
+    found = {}
+    for kind in sorted(set(kinds)):
+        own = nested[kind] if family == "gemma3_text" else nested
+        partial = float(own.get("partial_rotary_factor") or 1.0)
+        if partial != 1.0 and family != "phi3":
+            raise ModelError(
+                f"`{family}` with partial_rotary_factor {partial} is not served by mlx", where=where
+            )
+        dims = int(settings["head_dim"] * partial)
+        found[kind] = rotation(own, dims, int(settings["max_position_embeddings"]), longest, where)
+    return found
+
+
+Fault = Callable[[dict[str, Any]], bool]
+
+_ACTIVATION = {"gemma3_text": "gelu_pytorch_tanh"}
+_REFUSED: tuple[tuple[tuple[str, ...], str, Fault], ...] = (
+    (tuple(FAMILIES), "quantized weights", lambda c: bool(c.get("quantization_config"))),
+    (tuple(FAMILIES), "quantized weights", lambda c: bool(c.get("quantization"))),
+    (("qwen3", "gemma3_text"), "attention_bias", lambda c: bool(c.get("attention_bias"))),
+    (("gemma3_text",), "attn_logit_softcapping", lambda c: bool(c["attn_logit_softcapping"])),
+    (("gemma3_text",), "bidirectional attention", lambda c: bool(c["use_bidirectional_attention"])),
+    (
+        ("qwen2", "phi3"),
+        "a head_dim other than hidden_size / num_attention_heads",
+        lambda c: c["head_dim"] * c["num_attention_heads"] != c["hidden_size"],
+    ),
+)
+
+
+def _refuse(family: str, settings: dict[str, Any], where: str) -> None:
+    faults = [what for names, what, at in _REFUSED if family in names and at(settings)]
+    wanted = _ACTIVATION.get(family, "silu")
+    given = settings.get("hidden_activation") or settings.get("hidden_act")
+    if given != wanted:
+        faults.append(f"the activation `{given}` (it has `{wanted}`)")
+    if faults:
+        raise ModelError(
+            f"the mlx backend computes `{family}` without: {'; '.join(dict.fromkeys(faults))}",
+            where=where,
+            hint="use `--backend torch`",
+        )

@@ -1,0 +1,122 @@
+"""One opened model on MLX."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends import model_files
+from backends.contract import (
+    AdapterManager,
+    Batch,
+    Choice,
+    Generated,
+    GenerateSpec,
+    LogProbs,
+    Memory,
+    ModelInfo,
+    ModelSpec,
+    Objective,
+    OnToken,
+    OptimizerSpec,
+    World,
+)
+from backends.errors import ModelError
+from backends.mlx import blas, memory
+from backends.mlx.adapters import MlxAdapters
+from backends.mlx.device import DTYPES, choose_device, choose_dtype, room_for
+from backends.mlx.framework import mx, tree_flatten
+from backends.mlx.generate import generate
+from backends.mlx.learner import MlxLearner
+from backends.mlx.losses import Rows, row_sums, token_logprobs
+from backends.mlx.model import Decoder, load
+
+
+class MlxSession:
+    """The contract's Session."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        folder = model_files.resolve(spec.path, spec.revision)
+        device, attention = choose_device(spec), _attention(spec)
+        dtype = choose_dtype(spec, device.name)
+        with room_for("the model"):
+            decoder = load(folder, DTYPES[dtype.name], spec.longest_row)
+        self._decoder = decoder
+        self._adapters = MlxAdapters(decoder, model_files.name_of(spec.path))
+        self.adapters: AdapterManager = self._adapters
+        self.world = World()
+        self.model_id = model_files.model_id(folder)
+        self.info = _info(decoder, dtype.name, device.name)
+        served = (blas.loaded(),) if device.name == "cpu" else ()
+        self.choices: tuple[Choice, ...] = (device, dtype, attention, *served)
+
+    def learner(self, objective: Objective, optimizer: OptimizerSpec) -> MlxLearner:
+        return MlxLearner(self._decoder, self._adapters, objective, optimizer)
+
+    def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
+        rows = Rows.of(batch)
+        with room_for(_size(batch)):
+            tokens = token_logprobs(self._decoder, rows)
+            sums = np.array(row_sums(tokens, rows))
+        if not per_token:
+            return LogProbs(rows=sums)
+        spread = np.zeros(batch.ids.size, dtype=np.float32)
+        spread[rows.place] = np.array(tokens)
+        return LogProbs(rows=sums, tokens=spread.reshape(batch.ids.shape))
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        with room_for(_size(batch)):
+            return np.array(self._decoder.logits(mx.array(batch.ids)))
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        spec: GenerateSpec,
+        on_token: OnToken | None = None,
+    ) -> list[Generated]:
+        return generate(self._decoder, prompts, spec, on_token)
+
+    def memory(self) -> Memory:
+        return memory.memory()
+
+    def close(self) -> None:
+        """Free the model. Closing twice is fine; using a closed session is an error."""
+        self._decoder.close()
+        self._adapters.close()
+        gc.collect()
+        mx.clear_cache()
+
+
+def _attention(spec: ModelSpec) -> Choice:
+    if spec.attention == "auto":
+        return Choice("sdpa", because="MLX's only attention", key="model.attention")
+    if spec.attention != "sdpa":
+        raise ModelError(
+            f"MLX has no attention implementation `{spec.attention}`",
+            where="model.attention",
+            hint="use auto or sdpa",
+        )
+    return Choice("sdpa", because="named", key="model.attention")
+
+
+def _size(batch: Batch) -> str:
+    return f"{len(batch.ids)} rows of {batch.ids.shape[1]} tokens"
+
+
+def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
+    plan = decoder.plan
+    vocabulary, hidden = decoder.net.model.embed_tokens.weight.shape
+    return ModelInfo(
+        family=plan.family,
+        layers=len(plan.kinds),
+        hidden=hidden,
+        vocabulary=vocabulary,
+        parameters=sum(array.size for _, array in tree_flatten(decoder.net.parameters())),
+        dtype=dtype,
+        device=device,
+        window=plan.window,
+        tied=plan.tied,
+    )

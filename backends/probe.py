@@ -1,0 +1,178 @@
+"""Is this device to be trusted? A few sums on a small model, before a run depends on them.
+
+Run as a process of its own (`python -m backends.probe BACKEND DEVICE MODEL`), so that a driver
+that crashes or hangs is a finding and not the end of whoever asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import get
+from backends.contract import (
+    AdapterSpec,
+    Batch,
+    Learner,
+    ModelSpec,
+    Objective,
+    OptimizerSpec,
+    Params,
+    Session,
+    Window,
+)
+from backends.errors import BackendError, MergeRefused
+
+ROWS, WIDTH = 4, 24
+# float32 sums differ by their order: about 1e-6 between devices. A broken one is off by far more.
+LOSS_BOUND, GRADIENT_BOUND, MERGE_BOUND = 1e-4, 1e-2, 1e-3
+# A central difference in float32 keeps two to three digits.
+DIFFERENCE_BOUND = 0.05
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at, whether it was as it should be, and the figure."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def probe(backend: str, device: str, model: str) -> list[Check]:
+    """Product twice, loss and gradient, merge. Raises BackendError when the model cannot open."""
+    with _opened(backend, device, model) as session:
+        batch = _batch(session.info.vocabulary)
+        checks = [_device(session), _twice(session, batch)]
+        loss, gradient = _gradient(session, batch, checks)
+        if device != "cpu":
+            checks += _against_cpu(backend, model, batch, loss, gradient)
+        checks.append(_merged(session, batch))
+    return checks
+
+
+def _device(session: Session) -> Check:
+    chosen = {choice.key: choice for choice in session.choices}
+    found = chosen.get("device")
+    because = f", {found.because}" if found and found.because != "named" else ""
+    return Check("opens a model", True, f"{session.info.device}, {session.info.dtype}{because}")
+
+
+def _twice(session: Session, batch: Batch) -> Check:
+    """Equal input, equal output, bit for bit, and finite."""
+    first, second = session.logits(batch), session.logits(batch)
+    real = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
+    first, second = first[real], second[real]
+    finite = bool(np.isfinite(first).all())
+    gap = float(np.abs(first - second).max()) if finite else float("nan")
+    words = "equal bit for bit" if gap == 0 else f"they differ by {gap:.1e}"
+    return Check("the same product twice", finite and gap == 0, words if finite else "not finite")
+
+
+def _gradient(session: Session, batch: Batch, checks: list[Check]) -> tuple[float, Params]:
+    """Loss and gradient at drawn values; the slope along it is checked by differences."""
+    learner = _drawn_adapter(session)
+    at = session.adapters.parameters()
+    window = Window(tokens=int(batch.mask.sum()))
+    loss, gradient = learner.gradients(batch, window, at)
+    square = sum(float((part.astype(np.float64) ** 2).sum()) for part in gradient.values())
+    step = 1e-2 / max(square, 1e-12) ** 0.5
+    ends = [
+        learner.gradients(batch, window, _moved(at, gradient, sign * step))[0] for sign in (1, -1)
+    ]
+    slope = (ends[0] - ends[1]) / (2 * step)
+    off = abs(slope - square) / max(square, 1e-12)
+    detail = f"loss {loss:.4f}, slope {slope:.4g} where the gradient says {square:.4g}"
+    good = bool(np.isfinite(loss)) and off < DIFFERENCE_BOUND
+    checks.append(Check("the gradient is the loss's slope", good, detail))
+    return loss, gradient
+
+
+def _against_cpu(
+    backend: str, model: str, batch: Batch, loss: float, gradient: Params
+) -> list[Check]:
+    with _opened(backend, "cpu", model) as session:
+        learner = _drawn_adapter(session)
+        window = Window(tokens=int(batch.mask.sum()))
+        want_loss, want = learner.gradients(batch, window, session.adapters.parameters())
+    loss_off = abs(loss - want_loss) / max(abs(want_loss), 1e-12)
+    apart = sum(float(((gradient[name] - want[name]) ** 2).sum()) for name in want) ** 0.5
+    norm = sum(float((part**2).sum()) for part in want.values()) ** 0.5
+    off = apart / max(norm, 1e-12)
+    return [
+        Check("loss as on the CPU", loss_off < LOSS_BOUND, f"{loss_off:.1e} apart"),
+        Check("gradient as on the CPU", off < GRADIENT_BOUND, f"{off:.1e} apart"),
+    ]
+
+
+def _merged(session: Session, batch: Batch) -> Check:
+    """The drawn adapter folded into the weights: the same logits as beside them."""
+    real = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
+    with session.adapters.using(()):
+        base = session.logits(batch)[real]
+    beside = session.logits(batch)[real]
+    try:
+        report = session.adapters.merge_and_unload()
+    except MergeRefused as error:
+        return Check("a merge keeps the adapter", False, error.what)
+    effect = float(np.linalg.norm(beside - base))
+    off = float(np.linalg.norm(session.logits(batch)[real] - beside)) / max(effect, 1e-12)
+    words = f"{off:.1e} of its effect lost over {report.layers} layers"
+    return Check("a merge keeps the adapter", off < MERGE_BOUND, words)
+
+
+def _drawn_adapter(session: Session) -> Learner:
+    """A rank-4 adapter with drawn values in both factors, the same on every device."""
+    session.adapters.add(AdapterSpec(rank=4, alpha=8.0), "probe")
+    learner = session.learner(Objective("sft"), OptimizerSpec())
+    rng = np.random.default_rng(7)
+    drawn = {
+        name: (0.05 * rng.standard_normal(part.shape)).astype(np.float32)
+        for name, part in sorted(session.adapters.parameters().items())
+    }
+    learner.assign(drawn)
+    return learner
+
+
+def _moved(at: Params, along: Params, step: float) -> Params:
+    return {name: (part + step * along[name]).astype(np.float32) for name, part in at.items()}
+
+
+def _batch(vocabulary: int) -> Batch:
+    """Random rows of different lengths; the second half of each is trained."""
+    rng = np.random.default_rng(3)
+    lengths = np.linspace(WIDTH // 2, WIDTH, ROWS).astype(np.int32)
+    place = np.arange(WIDTH)
+    ids = np.where(place < lengths[:, None], rng.integers(4, vocabulary, (ROWS, WIDTH)), 0)
+    mask = (place >= lengths[:, None] // 2) & (place < lengths[:, None])
+    return Batch(ids=ids.astype(np.int32), lengths=lengths, mask=mask)
+
+
+@contextmanager
+def _opened(backend: str, device: Any, model: str) -> Iterator[Session]:
+    spec = ModelSpec(model, dtype="float32", device=device, longest_row=WIDTH)
+    session = get(backend).open(spec)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Print the checks as JSON; exit 0 when all are good, 1 when not."""
+    try:
+        checks = probe(*arguments)
+    except BackendError as error:
+        checks = [Check("opens a model", False, error.what)]
+    print(json.dumps([asdict(check) for check in checks]))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

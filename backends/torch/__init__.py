@@ -1,0 +1,60 @@
+"""PyTorch through transformers and PEFT. Importing this imports no framework."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from importlib.util import find_spec
+
+from packaging.version import Version
+
+from backends.contract import Availability, ModelSpec, Session
+from backends.errors import BackendUnavailable
+
+NEEDS = {"torch": "2.11", "transformers": "5.0", "peft": "0.19"}
+INSTALL = 'pip install "mindprint[torch]"'
+
+
+class TorchBackend:
+    """Opens models on CUDA, on the CPU, or (when named) on MPS."""
+
+    name = "torch"
+
+    def availability(self) -> Availability:
+        """Versions are read from package metadata; torch is imported only when all are there."""
+        missing = [library for library in NEEDS if find_spec(library) is None]
+        if missing:
+            return Availability(False, f"not installed: {', '.join(missing)}", hint=INSTALL)
+        versions = {library: metadata.version(library) for library in NEEDS}
+        old = [
+            f"{library} {versions[library]} (needs {least})"
+            for library, least in NEEDS.items()
+            if Version(versions[library]) < Version(least)
+        ]
+        if old:
+            reason = f"too old: {', '.join(old)}"
+            return Availability(False, reason, hint=f"{INSTALL} --upgrade", versions=versions)
+        devices = _devices()
+        reason = f"torch {versions['torch']} on {', '.join(devices)}"
+        return Availability(True, reason, versions=versions, devices=devices)
+
+    def open(self, spec: ModelSpec) -> Session:
+        """Raises BackendUnavailable, or ModelError when the model cannot be opened as asked."""
+        found = self.availability()
+        if not found.ok:
+            raise BackendUnavailable(
+                f"the torch backend does not work here: {found.reason}", hint=found.hint
+            )
+        from backends.torch.session import TorchSession
+
+        return TorchSession(spec)
+
+
+def _devices() -> tuple[str, ...]:
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found.insert(0, "cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)

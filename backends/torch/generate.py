@@ -1,0 +1,106 @@
+"""Batched decoding with a key-value cache: left-padded prompts, finished rows leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from backends.contract import Generated, GenerateSpec, OnToken
+from backends.sampling import chunks, draw, generator
+from backends.torch.memory import out_of_memory
+from backends.torch.model import Opened
+
+
+@dataclass
+class Answer:
+    """A row as it grows; `row` is its index among the prompts."""
+
+    row: int
+    rng: np.random.Generator
+    ids: list[int] = field(default_factory=list)
+    stop: bool = False
+
+
+def generate(
+    opened: Opened,
+    prompts: Sequence[Sequence[int]],
+    spec: GenerateSpec,
+    on_token: OnToken | None = None,
+) -> list[Generated]:
+    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt."""
+    if any(len(prompt) == 0 for prompt in prompts):
+        raise ValueError("a prompt has no token")
+    answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
+    for chunk in chunks(prompts, spec.batch_size):
+        shape = (len(chunk), len(prompts[chunk[0]]) + spec.max_tokens)
+        with out_of_memory(shape, opened.device), torch.no_grad():
+            _decode(
+                opened, [prompts[i] for i in chunk], [answers[i] for i in chunk], spec, on_token
+            )
+    return [Generated(tuple(a.ids), "stop" if a.stop else "length") for a in answers]
+
+
+def _decode(
+    opened: Opened,
+    prompts: Sequence[Sequence[int]],
+    answers: list[Answer],
+    spec: GenerateSpec,
+    on_token: OnToken | None,
+) -> None:
+    ids, seen = _left_padded(prompts, opened.device)
+    # With the config, layers with a window keep no more than the window.
+    cache = DynamicCache(config=opened.model.config)
+    places = (seen.cumsum(dim=1) - 1).clamp(min=0)
+    for _ in range(spec.max_tokens):
+        hidden = opened.hidden(
+            ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
+        )
+        logits = opened.head(hidden[:, -1]).cpu().numpy()
+        going = _extend(answers, logits, spec, on_token)
+        if not going:
+            return
+        if len(going) < len(answers):
+            keep = torch.tensor(going, device=opened.device)
+            cache.batch_select_indices(keep)
+            seen, places = seen[keep], places[keep]
+            answers = [answers[index] for index in going]
+        ids = torch.tensor([[answer.ids[-1]] for answer in answers], device=opened.device)
+        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
+        places = places[:, -1:] + 1
+
+
+def _extend(
+    answers: list[Answer],
+    logits: np.ndarray[Any, Any],
+    spec: GenerateSpec,
+    on_token: OnToken | None,
+) -> list[int]:
+    """Draw each row's next token; indices of the rows that go on."""
+    going = []
+    for index, answer in enumerate(answers):
+        token = draw(logits[index], spec, answer.rng)
+        if token in spec.stop_ids:
+            answer.stop = True
+            continue
+        answer.ids.append(token)
+        if on_token is not None:
+            on_token(answer.row, token)
+        if len(answer.ids) < spec.max_tokens:
+            going.append(index)
+    return going
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:
+    """Ids and attention mask, int64 [rows, width], every prompt ending in the last column."""
+    width = max(len(prompt) for prompt in prompts)
+    ids = np.zeros((len(prompts), width), dtype=np.int64)
+    seen = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = prompt
+        seen[row, width - len(prompt) :] = 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(seen).to(device)

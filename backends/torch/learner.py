@@ -1,0 +1,205 @@
+"""An objective and AdamW over the trainable adapter."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
+from backends.errors import AdapterError
+from backends.torch.adapters import TorchAdapters
+from backends.torch.losses import batch_loss
+from backends.torch.memory import out_of_memory
+from backends.torch.model import Opened
+from backends.torch.noise import Noise
+from backends.torch.trainable import array
+
+
+class TorchLearner:
+    """The contract's Learner. It steps the parameters that were attached when it was made."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        adapters: TorchAdapters,
+        objective: Objective,
+        optimizer: OptimizerSpec,
+    ) -> None:
+        self._opened, self._adapters, self._objective = opened, adapters, objective
+        self._parameters = adapters.tensors()
+        training = adapters.training
+        if training is None:
+            raise AdapterError("no adapter is in training", hint="add or load one first")
+        for name, parameter in self._parameters.items():
+            if not parameter.is_contiguous():
+                # Adam's in-place kernels have skipped strided outputs silently on MPS.
+                raise AdapterError(f"`{name}` does not lie contiguously in memory")
+        drops = training.spec.dropout > 0 and objective.kind == "sft"
+        self._noise = Noise(optimizer.seed, opened.device) if drops else None
+        self._optimizer = torch.optim.AdamW(
+            list(self._parameters.values()),
+            lr=0.0,
+            betas=optimizer.betas,
+            eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay,
+        )
+
+    def accumulate(self, batch: Batch, window: Window) -> StepStats:
+        stats, gradients = self._differentiate(batch, window)
+        self._add(gradients)
+        return stats
+
+    def apply(self, learning_rate: float, max_grad_norm: float | None) -> float:
+        parameters = list(self._current().values())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
+            raise AdapterError("nothing was accumulated since the last step")
+        norm = torch.nn.utils.get_total_norm(gradients)
+        value = float(norm.item())
+        if np.isfinite(value):
+            if max_grad_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+            self._optimizer.param_groups[0]["lr"] = learning_rate
+            self._optimizer.step()
+        self.discard()
+        return value
+
+    def discard(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def gradients(
+        self, batch: Batch, window: Window, at: Params | None = None
+    ) -> tuple[float, Params]:
+        with self._placed_at(at), self._noise_kept():
+            stats, gradients = self._differentiate(batch, window)
+        named = zip(self._parameters, gradients, strict=True)
+        return stats.loss, {name: array(gradient) for name, gradient in named}
+
+    def add_gradients(self, gradients: Params) -> None:
+        self._same_names(gradients)
+        self._add(
+            [
+                torch.from_numpy(np.array(gradients[name], dtype=np.float32)).to(parameter.device)
+                for name, parameter in self._current().items()
+            ]
+        )
+
+    def assign(self, params: Params) -> None:
+        self._same_names(params)
+        for name, parameter in self._current().items():
+            value = torch.from_numpy(np.array(params[name], dtype=np.float32))
+            if value.shape != parameter.shape:
+                shapes = f"{tuple(value.shape)}, not {tuple(parameter.shape)}"
+                raise AdapterError(f"`{name}` is given as {shapes}")
+            with torch.no_grad():
+                parameter.copy_(value)
+
+    def state(self) -> Arrays:
+        found: Arrays = {"step": np.array(self._steps(), dtype=np.int64)}
+        for name, parameter in self._current().items():
+            moments = self._optimizer.state.get(parameter)
+            for key, stored in (("m", "exp_avg"), ("v", "exp_avg_sq")):
+                tensor = torch.zeros_like(parameter) if moments is None else moments[stored]
+                found[f"{key}.{name}"] = array(tensor)
+        if self._noise is not None:
+            found["rng"] = self._noise.state()
+        return found
+
+    def load_state(self, state: Arrays) -> None:
+        current = self._current()
+        expected = {"step", *(f"{key}.{name}" for name in current for key in "mv")}
+        if self._noise is not None:
+            expected.add("rng")
+        if state.keys() != expected:
+            odd = ", ".join(sorted(state.keys() ^ expected)[:5])
+            raise AdapterError(f"the optimizer state is of another adapter: {odd}")
+        for name, parameter in current.items():
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(float(state["step"].item())),
+                "exp_avg": _like(state[f"m.{name}"], parameter),
+                "exp_avg_sq": _like(state[f"v.{name}"], parameter),
+            }
+        if self._noise is not None:
+            self._noise.set_state(state["rng"])
+
+    def _differentiate(self, batch: Batch, window: Window) -> tuple[StepStats, Any]:
+        """Figures and gradients, touching no `.grad`, so that running out of memory half
+        way through leaves what was accumulated intact."""
+        parameters = list(self._current().values())
+        noise = contextlib.nullcontext() if self._noise is None else self._noise.active()
+        with out_of_memory(batch.ids.shape, self._opened.device), torch.enable_grad():
+            with noise, self._dropout():
+                loss, stats = batch_loss(self._opened, self._objective, batch, window)
+            return stats, torch.autograd.grad(loss, parameters)
+
+    def _add(self, gradients: Any) -> None:
+        for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
+            # What autograd hands out may be a view or be shared; the sum must be our own.
+            if parameter.grad is None:
+                parameter.grad = gradient.detach().clone(memory_format=torch.contiguous_format)
+            else:
+                parameter.grad += gradient
+
+    def _current(self) -> dict[str, Any]:
+        attached = self._adapters.tensors()
+        same = attached.keys() == self._parameters.keys() and all(
+            attached[name] is parameter for name, parameter in self._parameters.items()
+        )
+        if not same:
+            raise AdapterError(
+                "the adapter this learner was made for is no longer the one in training",
+                hint="make a new learner and load its state",
+            )
+        return self._parameters
+
+    def _same_names(self, given: Params) -> None:
+        if given.keys() != self._parameters.keys():
+            odd = ", ".join(sorted(given.keys() ^ self._parameters.keys())[:5])
+            raise AdapterError(f"the names are not those of the trainable tensors: {odd}")
+
+    def _steps(self) -> int:
+        for moments in self._optimizer.state.values():
+            return int(moments["step"].item())
+        return 0
+
+    @contextlib.contextmanager
+    def _dropout(self) -> Iterator[None]:
+        training = self._adapters.training
+        if training is None or self._noise is None:
+            yield
+            return
+        training.dropout(True)
+        try:
+            yield
+        finally:
+            training.dropout(False)
+
+    @contextlib.contextmanager
+    def _placed_at(self, params: Params | None) -> Iterator[None]:
+        if params is None:
+            yield
+            return
+        before = self._adapters.parameters()
+        self.assign(params)
+        try:
+            yield
+        finally:
+            self.assign(before)
+
+    @contextlib.contextmanager
+    def _noise_kept(self) -> Iterator[None]:
+        before = None if self._noise is None else self._noise.state()
+        try:
+            yield
+        finally:
+            if self._noise is not None and before is not None:
+                self._noise.set_state(before)
+
+
+def _like(value: np.ndarray[Any, Any], parameter: Any) -> Any:
+    copied = torch.from_numpy(np.array(value, dtype=np.float32))
+    return copied.to(parameter.device).reshape(parameter.shape).contiguous()

@@ -1,0 +1,74 @@
+"""What memory is in use, and the framework's ways of saying that there is none left."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import torch
+
+from backends.contract import Memory
+from backends.errors import OutOfMemory
+
+
+def memory(device: Any) -> Memory:
+    """Bytes of this process, and of the device as PyTorch counts them."""
+    now = peak = 0
+    if device.type == "cuda":
+        now = torch.cuda.memory_allocated(device)
+        peak = torch.cuda.max_memory_allocated(device)
+    elif device.type == "mps":
+        # MPS keeps no peak of its own; what the driver holds is the nearest.
+        now, peak = torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
+    info = psutil.Process().memory_info()
+    return Memory(int(info.rss), _peak_rss(info), int(now), int(peak))
+
+
+def release(device: Any) -> None:
+    """Give freed memory back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def out_of_memory(shape: tuple[int, ...], device: Any) -> Iterator[None]:
+    """Turn the framework's out-of-memory errors into the contract's; `shape` is the batch's."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        fault = _fault(shape, device, error)
+    except RuntimeError as error:
+        # The CPU allocator and MPS raise a plain RuntimeError.
+        if not any(sign in str(error) for sign in ("can't allocate memory", "out of memory")):
+            raise
+        fault = _fault(shape, device, error)
+    else:
+        return
+    # Raised outside the handler: its traceback would keep the failed pass's tensors alive.
+    release(device)
+    raise fault
+
+
+def _fault(shape: tuple[int, ...], device: Any, error: BaseException) -> OutOfMemory:
+    first = str(error).strip().splitlines()[0]
+    return OutOfMemory(
+        f"{device.type} has no room for {shape[0]} rows of {shape[1]} tokens: {first}",
+        where="batch_size",
+        hint="lower batch_size (and raise accumulate by as much), or shorten max_tokens",
+    )
+
+
+def _peak_rss(info: Any) -> int:
+    if platform.system() == "Windows":
+        return int(info.peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if platform.system() == "Darwin" else int(peak) * 1024  # KiB on Linux

@@ -1,0 +1,88 @@
+"""One opened model on PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backends import model_files
+from backends.contract import (
+    AdapterManager,
+    Batch,
+    Choice,
+    Generated,
+    GenerateSpec,
+    Learner,
+    LogProbs,
+    Memory,
+    ModelInfo,
+    ModelSpec,
+    Objective,
+    OnToken,
+    OptimizerSpec,
+    World,
+)
+from backends.errors import BackendError
+from backends.torch import memory
+from backends.torch.adapters import TorchAdapters
+from backends.torch.generate import generate
+from backends.torch.learner import TorchLearner
+from backends.torch.losses import Rows, token_logprobs
+from backends.torch.model import Opened, open_model
+from backends.torch.trainable import array
+
+
+class TorchSession:
+    """The contract's Session."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        opened = open_model(spec)
+        self._opened: Opened | None = opened
+        self._device = opened.device
+        self._manager = TorchAdapters(opened)
+        self.adapters: AdapterManager = self._manager
+        self.world = World()
+        self.model_id = model_files.model_id(opened.folder)
+        self.info: ModelInfo = opened.info
+        self.choices: tuple[Choice, ...] = opened.choices
+
+    def learner(self, objective: Objective, optimizer: OptimizerSpec) -> Learner:
+        return TorchLearner(self._open(), self._manager, objective, optimizer)
+
+    def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
+        opened = self._open()
+        with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
+            tokens = token_logprobs(opened, Rows.of(batch, self._device))
+            rows = array(tokens.sum(dim=1))
+        return LogProbs(rows=rows, tokens=array(tokens) if per_token else None)
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        opened = self._open()
+        with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
+            return array(opened.head(opened.hidden(Rows.of(batch, self._device).ids)))
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        spec: GenerateSpec,
+        on_token: OnToken | None = None,
+    ) -> list[Generated]:
+        return generate(self._open(), prompts, spec, on_token)
+
+    def memory(self) -> Memory:
+        return memory.memory(self._device)
+
+    def close(self) -> None:
+        """Free the model. Closing twice is fine; using a closed session is an error."""
+        if self._opened is not None:
+            self._opened = None
+            self._manager.close()
+        memory.release(self._device)
+
+    def _open(self) -> Opened:
+        if self._opened is None:
+            raise BackendError("this session is closed")
+        return self._opened

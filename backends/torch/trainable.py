@@ -1,0 +1,125 @@
+"""The one adapter that trains, injected by PEFT and taken out again without a trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from backends import lora
+from backends.contract import AdapterSpec, Params
+from backends.errors import AdapterError
+
+_ADAPTER = "default"  # TRL and PEFT's own tools look for this name
+_NAMED = re.compile(r"(?P<path>.+)\.lora_(?P<factor>[AB])\.default\.weight")
+
+
+class Trainable:
+    """A LoRA adapter in training: float32 A [rank, in] and B [out, rank] on every path."""
+
+    def __init__(
+        self, model: nn.Module, name: str, spec: AdapterSpec, paths: Sequence[str], values: Params
+    ) -> None:
+        refuse_unaccounted(model)
+        self.name = name
+        self.spec = spec
+        self._model = model
+        self._tuner = _inject(model, spec, paths)
+        self.layers = {path: model.get_submodule(path) for path in paths}
+        for path, layer in self.layers.items():
+            for factor, key in (
+                (layer.lora_A, lora.name_a(path)),
+                (layer.lora_B, lora.name_b(path)),
+            ):
+                weight = factor[_ADAPTER].weight
+                # PEFT gives the base's dtype; adapters and their optimizer state are float32.
+                weight.data = torch.from_numpy(values[key].copy()).to(weight.device)
+
+    def parameters(self) -> dict[str, Any]:
+        """Contract name -> the parameter itself."""
+        found = {}
+        for path, layer in self.layers.items():
+            found[lora.name_a(path)] = layer.lora_A[_ADAPTER].weight
+            found[lora.name_b(path)] = layer.lora_B[_ADAPTER].weight
+        return found
+
+    def values(self) -> Params:
+        return {name: array(tensor) for name, tensor in self.parameters().items()}
+
+    def assign(self, params: Params) -> None:
+        """Copy values in place, so that an optimizer over the parameters stays valid."""
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(torch.from_numpy(np.ascontiguousarray(params[name])))
+
+    @property
+    def enabled(self) -> bool:
+        return not any(layer.disable_adapters for layer in self.layers.values())
+
+    def enable(self, enabled: bool) -> None:
+        if enabled != self.enabled:
+            for layer in self.layers.values():
+                layer.enable_adapters(enabled)
+
+    def dropout(self, active: bool) -> None:
+        """Only the adapter's dropout is ever in training mode."""
+        for layer in self.layers.values():
+            layer.lora_dropout.train(active)
+
+    def remove(self) -> None:
+        """Put the layers that were there back in place, and PEFT's notes away."""
+        self._tuner.unload()
+        refuse_unaccounted(self._model)
+
+
+def array(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A float32 NumPy copy of a tensor on any device."""
+    return np.array(tensor.detach().to("cpu", torch.float32).numpy(), copy=True)
+
+
+def contract_name(parameter: str) -> str:
+    """PEFT's parameter name as the contract's; any other name as it is, so that audits see it."""
+    match = _NAMED.fullmatch(parameter)
+    return f"{match['path']}.lora_{match['factor']}" if match else parameter
+
+
+def refuse_unaccounted(model: nn.Module) -> None:
+    """Raises AdapterError when an adapter is attached that nobody here accounts for."""
+    for path, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            raise AdapterError(
+                "an adapter that was not attached by this session sits in the model",
+                where=path,
+                hint="unload it, or open the model afresh",
+            )
+    if hasattr(model, "peft_config"):
+        raise AdapterError("the model carries a stale `peft_config`", hint="open the model afresh")
+
+
+def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> LoraModel:
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        target_modules=list(paths),
+        lora_dropout=spec.dropout,
+        use_rslora=spec.scaling == "rslora",
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):  # PEFT draws initial values, which are overwritten
+        tuner = LoraModel(model, config, _ADAPTER)
+    attached = {
+        path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)
+    }
+    if attached != set(paths):
+        tuner.unload()
+        odd = ", ".join(sorted(attached ^ set(paths))[:3])
+        raise AdapterError(f"PEFT adapted other layers than it was asked to: {odd}")
+    return tuner
