@@ -226,6 +226,12 @@ def test_preference_faults(row: dict[str, Any], told: str) -> None:
     assert f"{first.field} {first.what}".startswith(told), rows.faults
 
 
+def test_equal_sides_without_a_prompt_stay_an_answer_for_a_check_to_name() -> None:
+    rows = rows_of({"chosen": say(U, A), "rejected": say(U, A)})
+    _, (pair,) = preference_rows(rows)
+    assert ([m.role for m in pair.prompt], pair.chosen, pair.rejected) == (["user"], "a", "a")
+
+
 QUIZ = {"question": "q", "reference": "r", "key_points": [["a"]]}
 
 

@@ -29,7 +29,7 @@ TREE = QuizItem("Which tree?", "red oak", (), (), ("ash", "red oak", "oak", "elm
     [
         ("Whale oil, and Old Marn feeds it.", 1.0),
         ("WHALE-OIL! Marn.", 1.0),
-        ("The oil of the whales? No.", 0.5 * 0),
+        ("The oil of the whales? No.", 0.5),
         ("Oil of whales, by Marn", 1.0),
         ("Whale oil.", 0.5),
         ("Marnie brings whale oils.", 0.0),

@@ -1,0 +1,110 @@
+"""A YAML mapping with the line of every key, and typed values out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mindprint.curriculum.fields import kind, nearest
+from mindprint.errors import Fault
+
+MAX_BYTES = 1_000_000
+
+
+class YamlFile:
+    """The mapping in a YAML file's bytes; faults are gathered, and what is wrong reads as empty."""
+
+    def __init__(self, data: bytes | None, file: str, faults: list[Fault]) -> None:
+        """`data` None: a file that is not there, whose fault is told already."""
+        self.file = file
+        self._faults = faults
+        before = len(faults)
+        self.tree: Mapping[str, Any] = {} if data is None else self._parsed(data)
+        self.readable = data is not None and len(faults) == before
+
+    def fault(self, line: int, what: str, at: str = "") -> None:
+        self._faults.append(Fault(self.file, line, what, at))
+
+    def only(self, tree: Mapping[str, Any], known: Collection[str], at: str = "") -> None:
+        """A fault for each key that is not known."""
+        for key in tree:
+            if key not in known:
+                name = f"{at}.{key}" if at else str(key)
+                self.fault(
+                    line_of(tree, key), f"unknown key `{key}`{nearest(str(key), known)}", name
+                )
+
+    def text(self, tree: Mapping[str, Any], key: str, at: str = "", *, needed: bool = False) -> str:
+        """The text at `key`, "" when it is not there or is none."""
+        name = f"{at}.{key}" if at else key
+        value = tree.get(key)
+        if value is None:
+            if needed:
+                self.fault(line_of(tree, None), f"`{key}` is missing", name)
+        elif not isinstance(value, str):
+            self.fault(line_of(tree, key), f"must be a text, not {kind(value)}; quote it", name)
+        elif needed and not value.strip():
+            self.fault(line_of(tree, key), "is empty", name)
+        else:
+            return str(value).strip()
+        return ""
+
+    def texts(self, tree: Mapping[str, Any], key: str, at: str = "") -> list[tuple[str, int]]:
+        """The texts of the list at `key`, each with its line."""
+        name = f"{at}.{key}" if at else key
+        found = []
+        for place, (value, line) in enumerate(self.items(tree, key, at)):
+            if not isinstance(value, str):
+                what = f"must be a text, not {kind(value)}; quote it"
+                self.fault(line, what, f"{name}[{place}]")
+            elif not value.strip():
+                self.fault(line, "is empty", f"{name}[{place}]")
+            else:
+                found.append((str(value), line))
+        return found
+
+    def items(self, tree: Mapping[str, Any], key: str, at: str = "") -> list[tuple[Any, int]]:
+        """The values of the list at `key`, each with its line; [] when it is not there."""
+        value = tree.get(key)
+        if value is None:
+            return []
+        line = line_of(tree, key)
+        if not isinstance(value, list):
+            name = f"{at}.{key}" if at else key
+            self.fault(line, f"must be a list, not {kind(value)}", name)
+            return []
+        return [(one, line_of(value, place)) for place, one in enumerate(value)]
+
+    def _parsed(self, data: bytes) -> Mapping[str, Any]:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+        if len(data) > MAX_BYTES:
+            self.fault(0, f"larger than {MAX_BYTES:,} bytes")
+            return {}
+        try:
+            tree = YAML(typ="rt", pure=True).load(data.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            self.fault(data.count(b"\n", 0, error.start) + 1, "not UTF-8; save the file as UTF-8")
+        except MarkedYAMLError as error:
+            mark = error.problem_mark
+            problem = (error.problem or "cannot be read").splitlines()[0]
+            self.fault(mark.line + 1 if mark else 0, f"not YAML: {problem}")
+        except TypeError:  # from ruamel, which cannot hash such a key
+            self.fault(0, "not YAML that can be meant: a key that is a list or holds one")
+        except (YAMLError, RecursionError, ValueError) as error:
+            self.fault(0, f"not YAML: {str(error).splitlines()[0] if str(error) else 'too deep'}")
+        else:
+            if isinstance(tree, dict):
+                return tree
+            if tree is not None:
+                self.fault(1, f"holds {kind(tree)} where keys with values belong")
+        return {}
+
+
+def line_of(tree: Any, key: Any) -> int:
+    """The line, from 1, of a key or an element; of the whole mapping where `key` is None."""
+    marks = getattr(tree, "lc", None)
+    if marks is None or marks.data is None or (key is not None and key not in marks.data):
+        return (marks.line or 0) + 1 if marks is not None else 0
+    return int(marks.line if key is None else marks.data[key][0]) + 1
