@@ -181,22 +181,23 @@ def _train(
 ) -> StageRecord:
     files: dict[str, bytes] = {}
     topic = lesson.topic.id
-    objective_job = stage.job(files.__setitem__)
-    data = {"steps": objective_job.batches.steps, "rows": stage.rows, "note": stage.note}
+    job = stage.job(files.__setitem__)
+    data = {"steps": job.batches.steps, "rows": stage.rows, "note": stage.note}
     shop.listen(Event("stage-started", topic, stage.name, data))
-    learner = shop.session.learner(objective_job.objective, OptimizerSpec())
+    seed = adapter_seed(shop.config.run.seed, topic, stage.name, attempt)
+    learner = shop.session.learner(job.objective, OptimizerSpec(seed=seed))
     checkpoints = Checkpoints(shop.run, topic, stage.name, attempt)
     loop = StageLoop(
-        shop.session, learner, objective_job, shop.strategy, shop.rules, checkpoints, shop.listen
+        shop.session, learner, job, shop.strategy, shop.rules, checkpoints, shop.listen
     )
     progress = loop.run()
     if not progress.curve:
         raise StageError(
             f"no step of the stage could be taken: {progress.stopped or 'no rows'}",
-            where=objective_job.where,
+            where=job.where,
             hint="lower the learning rate, or look at the rows of this topic",
         )
-    record = _record(stage, attempt, objective_job, progress)
+    record = _record(stage, attempt, job, progress)
 
     def fill(partial: Path) -> None:
         shop.session.adapters.save(partial)

@@ -1,0 +1,55 @@
+"""How much of a curriculum's quiz stands in some other text, such as the base's pretraining."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mindprint.curriculum.records import Curriculum
+from mindprint.errors import ConfigError
+from mindprint.evals.text import ngrams, words
+
+
+def overlap_with(curriculum: Curriculum, file: Path, n: int) -> dict[str, float]:
+    """Shares of the quiz's word n-grams that a line of `file` holds (`-` is stdin).
+
+    Read line by line, keeping only the quiz's own n-grams: the text may be larger than memory.
+    """
+    items = [item for topic in curriculum.topics for item in topic.quiz]
+    asked = {
+        "questions": _grams((item.question for item in items), n),
+        "references": _grams((item.reference for item in items), n),
+    }
+    sizes = {len(gram) for grams in asked.values() for gram in grams}
+    wanted = {gram for grams in asked.values() for gram in grams}
+    found: set[tuple[str, ...]] = set()
+    for line in _lines(file):
+        spoken = words(line)
+        for size in sizes:
+            found.update(wanted.intersection(ngrams(spoken, size)))
+    return {
+        name: sum(gram in found for gram in grams) / len(grams) if grams else 0.0
+        for name, grams in asked.items()
+    }
+
+
+def _grams(texts: Iterable[str], n: int) -> list[tuple[str, ...]]:
+    """A text shorter than n words counts as one gram of its own length."""
+    made: list[tuple[str, ...]] = []
+    for text in texts:
+        spoken = tuple(words(text))
+        made += ngrams(spoken, n) if len(spoken) >= n else [spoken] if spoken else []
+    return made
+
+
+def _lines(file: Path) -> Iterator[str]:
+    if str(file) == "-":
+        yield from sys.stdin
+        return
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            yield from stream
+    except OSError as error:
+        what = f"cannot read the text: {error.strerror or error}"
+        raise ConfigError(what, where=f"--against {file}") from error

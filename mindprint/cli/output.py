@@ -1,0 +1,54 @@
+"""Where words go: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def result(value: Any) -> None:
+    """A result as JSON on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def lines(rows: Sequence[tuple[str, str, str]], *, to_stderr: bool = False) -> None:
+    """Three columns: key, value, and a note in a quieter tone."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    first = max((len(key) for key, _, _ in rows), default=0)
+    second = max((len(value) for _, value, _ in rows if len(value) <= 28), default=0)
+    for key, value, note in rows:
+        text = Text.assemble(
+            (f"{key:<{first}}  ", "dim"), f"{value:<{second}}", "  ", (note, "dim")
+        )
+        text.rstrip()
+        console.print(text)
+
+
+def table(text: str) -> None:
+    """A table on stdout, `passed` and `failed` coloured on a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    words = Text(text)
+    words.highlight_regex(r"\bpassed\b", "green")
+    words.highlight_regex(r"\bfailed\b", "red")
+    Console(highlight=False, soft_wrap=True).print(words)
+
+
+def note(*texts: str) -> None:
+    """Lines for a person, on stderr, after what was already said on stdout."""
+    sys.stdout.flush()
+    for text in texts:
+        print(text, file=sys.stderr)
+
+
+def bullets(title: str, texts: Iterable[str]) -> None:
+    found = list(texts)
+    if found:
+        note(title, *(f"  - {text}" for text in found))

@@ -1,0 +1,52 @@
+"""`mindprint plan`: what `train` would do, before it does it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mindprint.cli.options import (
+    BackendName,
+    ConfigFile,
+    CurriculumPath,
+    Device,
+    Json,
+    ModelPath,
+    Settings,
+    Topics,
+)
+
+Probe = Annotated[
+    bool, typer.Option("--probe", help="open the model and take a few steps to tell the time")
+]
+
+
+def plan(
+    curriculum: CurriculumPath,
+    model: ModelPath = None,
+    backend: BackendName = "auto",
+    device: Device = "auto",
+    config: ConfigFile = None,
+    settings: Settings = None,
+    topics: Topics = None,
+    probe: Probe = False,
+    as_json: Json = False,
+) -> None:
+    """Print stages, steps, tokens and rows cut; with --probe also speed, memory and time."""
+    from mindprint.cli import output
+    from mindprint.cli.prepare import configured, prepare
+
+    resolved = configured(config, settings, model)
+    prepared = prepare(curriculum, resolved, backend, device, topics)
+    lines, tree = prepared.lines(), prepared.plan.as_json()
+    if probe:
+        from mindprint.cli.estimate import estimate, told
+
+        found = estimate(prepared)
+        lines += told(found)
+        tree["probe"] = found.as_json()
+    if as_json:
+        output.result(tree)
+    else:
+        output.lines(lines)

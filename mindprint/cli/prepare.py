@@ -1,0 +1,115 @@
+"""What `plan`, `train`, `demo` and `resume` do before anything is written: read, choose, plan."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.contract import AdapterSpec, Choice, ModelSpec, Session
+from mindprint.cli.options import DEVICES
+from mindprint.config import Config, Resolved, resolve
+from mindprint.curriculum.records import Curriculum
+from mindprint.errors import ConfigError
+from mindprint.plan import Plan
+from mindprint.tokens.render import Renderer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, read and checked, with nothing written and no weights opened."""
+
+    resolved: Resolved
+    backend: Choice
+    device: str
+    curriculum: Curriculum
+    renderer: Renderer
+    plan: Plan
+
+    @property
+    def model(self) -> str:
+        return str(self.resolved.config.model.path)
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The header: what will run, on what, and why."""
+        return [("model", self.model, ""), *self.plan.lines()]
+
+
+def configured(
+    file: Path | None, settings: Sequence[str] | None, model: str | None, named_by: str = "--model"
+) -> Resolved:
+    """The settings, with `model` on top as what `named_by` gave."""
+    resolved = resolve(file, settings or (), model__path=model)
+    if model is None:
+        return resolved
+    origins = {**resolved.origins, "model.path": named_by}
+    return resolved.model_copy(update={"origins": origins})
+
+
+def prepare(
+    curriculum: Path,
+    resolved: Resolved,
+    backend: str = "auto",
+    device: str = "auto",
+    topics: Sequence[str] | None = None,
+) -> Prepared:
+    """Raises ConfigError, DataError, BackendUnavailable or ModelError."""
+    from backends import choose
+    from backends.model_files import resolve as resolve_model
+    from mindprint.curriculum.load import read_curriculum
+    from mindprint.plan import make_plan
+
+    config = resolved.config
+    if config.model.path is None:
+        hint = "name a folder or hub id: `--model PATH|ID`, or `model.path` in the configuration"
+        raise ConfigError("no model is named", where="model.path", hint=hint)
+    _known_device(device)
+    choice = choose(backend)
+    read = read_curriculum(curriculum)
+    folder = resolve_model(config.model.path, config.model.revision)
+    renderer = Renderer.open(folder)
+    plan = make_plan(read, config, renderer, (choice,), topics)
+    return Prepared(resolved, choice, device, read, renderer, plan)
+
+
+def open_model(prepared: Prepared) -> Session:
+    """The model on the chosen backend, with one look at whether the adapter fits it."""
+    from backends import get
+
+    config = prepared.resolved.config
+    spec = ModelSpec(
+        path=prepared.model,
+        revision=config.model.revision,
+        dtype=config.model.dtype,
+        device=prepared.device,  # type: ignore[arg-type]  # checked by _known_device
+        attention=config.model.attention,
+        longest_row=prepared.plan.longest_row,
+    )
+    session = get(prepared.backend.name).open(spec)
+    try:
+        _try_adapters(session, config)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _try_adapters(session: Session, config: Config) -> None:
+    """Attach and remove what the stages will attach: a target that fits nothing is found now."""
+    adapter = config.adapter
+    wanted = [(adapter.rank, adapter.targets)]
+    if config.dpo.when != "never" and config.dpo.adapter == "new":
+        rank = config.dpo.rank or adapter.rank
+        wanted.append((rank, config.dpo.targets or adapter.targets))
+    for rank, targets in wanted:
+        session.adapters.add(AdapterSpec(rank=rank, targets=targets), "trial")
+        session.adapters.unload("trial")
+
+
+def _known_device(device: str) -> None:
+    if device not in DEVICES:
+        near = difflib.get_close_matches(device, DEVICES, n=1)
+        guess = f"did you mean `{near[0]}`? " if near else ""
+        hint = f"{guess}use one of: {', '.join(DEVICES)}"
+        raise ConfigError(f"there is no device `{device}`", where="--device", hint=hint)

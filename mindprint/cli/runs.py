@@ -1,0 +1,71 @@
+"""`mindprint runs`: the run folders there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mindprint.cli.options import Json
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of runs")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List run folders: when, what became of them, and their verdicts."""
+    from mindprint.cli import output
+    from mindprint.errors import ConfigError
+    from mindprint.report.text import Table, plain
+
+    if not folder.is_dir():
+        raise ConfigError(
+            "there is no such folder",
+            where=str(folder),
+            hint="`mindprint train` makes `runs/`; or name the folder that holds your runs",
+        )
+    found = [listed(path) for path in find(folder)]
+    if as_json:
+        output.result(found)
+        return
+    if not found:
+        output.note(f"no runs in {folder}")
+        return
+    head = ("run", "written", "status", "passed", "verdict")
+    rows = tuple(tuple(str(entry[name]) for name in head) for entry in found)
+    output.table(plain(Table(head, rows)))
+
+
+def find(folder: Path) -> list[Path]:
+    """Run folders, newest first: `folder` itself, or those directly below it."""
+    below = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    marks = ("result.json", "ledger.json")
+    found = [path for path in below if any((path / mark).is_file() for mark in marks)]
+    return sorted(found, key=_written, reverse=True)
+
+
+def listed(path: Path) -> dict[str, Any]:
+    """One line of the listing; a result that cannot be read is said, not skipped."""
+    from datetime import UTC, datetime
+
+    from mindprint.errors import DataError
+    from mindprint.report.files import read_result
+    from mindprint.report.summary import passed
+
+    when = datetime.fromtimestamp(_written(path), UTC).astimezone()
+    entry = {"run": str(path), "written": f"{when:%Y-%m-%d %H:%M}", "status": "no result yet"}
+    entry |= {"passed": "", "verdict": ""}
+    if not (path / "result.json").is_file():
+        return entry
+    try:
+        result = read_result(path)
+    except DataError as error:
+        return entry | {"status": "unreadable", "verdict": error.what}
+    count = f"{passed(result)}/{len(result.topics)}"
+    return entry | {"status": result.status, "passed": count, "verdict": result.verdict}
+
+
+def _written(path: Path) -> float:
+    files = (path / "result.json", path / "ledger.json")
+    return next(file.stat().st_mtime for file in files if file.is_file())
