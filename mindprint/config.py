@@ -16,6 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Schedule = Literal["cosine", "linear", "constant"]
 
 
 class Section(BaseModel):
@@ -39,7 +40,7 @@ class ModelSection(Section):
 
 class AdapterSection(Section):
     kind: Literal["lora"] = Field("lora", description="kind of adapter")
-    rank: Positive = 16
+    rank: Positive = Field(16, description="width of the two factors of every adapted layer")
     alpha: Rate = Field(32.0, description="the factor on the adapter is alpha/rank")
     targets: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="layers to adapt: all-linear, or a list of module names"
@@ -47,18 +48,20 @@ class AdapterSection(Section):
     scaling: Literal["standard", "rslora"] = Field(
         "standard", description="alpha/rank, or alpha/sqrt(rank) with rslora"
     )
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of a layer's inputs dropped while SFT trains the adapter"
+    )
 
 
 class SftSection(Section):
-    epochs: Positive = 3
+    epochs: Positive = Field(3, description="passes over a topic's rows; a retry adds as many")
     batch_size: Positive = Field(4, description="rows that go through the model at once")
     accumulate: Positive = Field(1, description="batches in one optimizer step")
-    learning_rate: Rate = 2e-4
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Share = 0.03
+    learning_rate: Rate = Field(2e-4, description="the schedule's peak")
+    schedule: Schedule = Field("cosine", description="how the learning rate falls")
+    warmup_ratio: Share = Field(0.03, description="share of the steps over which it rises")
     max_tokens: Annotated[int, Field(ge=8)] = Field(1024, description="longer rows are cut")
-    max_grad_norm: Rate = 1.0
+    max_grad_norm: Rate = Field(1.0, description="a longer gradient is shortened to this norm")
     train_on: Literal["all", "last"] = Field("all", description="which assistant turns are trained")
     keep: Literal["best", "last"] = Field(
         "best", description="best epoch by held-out loss where a topic has 20+ rows"
@@ -79,18 +82,20 @@ class DpoSection(Section):
     targets: Literal["all-linear"] | tuple[str, ...] | None = Field(
         None, description="targets of a new adapter; adapter.targets if unset"
     )
-    learning_rate: Rate = 1e-5
-    beta: Rate = 0.1
+    learning_rate: Rate = Field(1e-5, description="the schedule's peak")
+    beta: Rate = Field(0.1, description="how strongly the reference holds the policy back")
     sft_weight: Annotated[float, Field(ge=0)] = Field(
         0.2, description="weight of the chosen answer's loss per token"
     )
-    epochs: Positive = 1
+    epochs: Positive = Field(1, description="passes over the pairs; a retry adds as many")
     batch_size: Positive = Field(2, description="pairs that go through the model at once")
-    accumulate: Positive = 1
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Share = 0.03
-    max_grad_norm: Rate = 1.0
-    loss: Literal["sigmoid", "ipo", "hinge", "length-normalised"] = "sigmoid"
+    accumulate: Positive = Field(1, description="batches in one optimizer step")
+    schedule: Schedule = Field("cosine", description="how the learning rate falls")
+    warmup_ratio: Share = Field(0.03, description="share of the steps over which it rises")
+    max_grad_norm: Rate = Field(1.0, description="a longer gradient is shortened to this norm")
+    loss: Literal["sigmoid", "ipo", "hinge", "length-normalised"] = Field(
+        "sigmoid", description="what is asked of the margin between chosen and rejected"
+    )
 
 
 class StrategySection(Section):
@@ -98,21 +103,21 @@ class StrategySection(Section):
 
 
 class GateSection(Section):
-    accuracy: Share = 0.70
-    voice: Share = 0.75
+    accuracy: Share = Field(0.70, description="a topic passes from this accuracy on ...")
+    voice: Share = Field(0.75, description="... if its voice is at least this")
     retries: Count = Field(2, description="further attempts at a topic, each with more epochs")
     rollback: bool = Field(True, description="undo a stage that did harm")
 
 
 class EvalSection(Section):
-    max_tokens: Positive = 128
+    max_tokens: Positive = Field(128, description="longest answer to a quiz question")
     retention: Literal["full", "sample", "off"] = Field(
         "sample", description="how much of the earlier topics is asked again after each topic"
     )
 
 
 class RunSection(Section):
-    seed: Count = 42
+    seed: Count = Field(42, description="order of rows, initial adapters, held-out rows, draws")
     checkpoint_every: Positive = Field(200, description="optimizer steps between checkpoints")
     on_oom: Literal["stop", "shrink"] = Field(
         "stop", description="shrink halves the batch and keeps the effective batch"
@@ -124,7 +129,9 @@ class Config(Section):
 
     model: ModelSection = ModelSection()
     adapter: AdapterSection = AdapterSection()
-    handoff: Literal["auto", "stack", "merge", "continue"] = "auto"
+    handoff: Literal["auto", "stack", "merge", "continue"] = Field(
+        "auto", description="how learned topics are carried while later ones train"
+    )
     sft: SftSection = SftSection()
     dpo: DpoSection = DpoSection()
     strategy: StrategySection = StrategySection()

@@ -83,6 +83,7 @@ def assemble(
         timings=timings,
         versions=versions(),
         hashes=dict(curriculum.hashes),
+        formats=dict(curriculum.formats),
         notes=header.notes,
         command=header.command,
     )

@@ -139,7 +139,8 @@ def _opened(config: Config, inputs: Inputs, backend: str, device: str) -> tuple[
     if config.model.path is None:
         raise ConfigError("no model is named", where="model.path", hint="give `--model`")
     chosen = choose(backend or inputs.backend)
-    renderer = Renderer.open(resolve_model(config.model.path, config.model.revision))
+    folder = resolve_model(config.model.path, config.model.revision)
+    renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
     spec = ModelSpec(
         path=config.model.path,
         revision=config.model.revision,

@@ -68,7 +68,7 @@ def prepare(
     choice = choose(backend)
     read = read_curriculum(curriculum)
     folder = resolve_model(config.model.path, config.model.revision)
-    renderer = Renderer.open(folder)
+    renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
     plan = make_plan(read, config, renderer, (choice,), topics)
     return Prepared(resolved, choice, device, read, renderer, plan)
 
