@@ -28,7 +28,7 @@ class Progress:
     skipped: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
     margins: list[tuple[int, float]] = field(default_factory=list)
-    held_out: list[float] = field(default_factory=list)
+    held_out: list[tuple[int, float]] = field(default_factory=list)
     kept_epoch: int | None = None
     batch_size: int = 0
     stopped: str = ""
@@ -67,20 +67,26 @@ class Checkpoints:
             write_json(folder / "state.json", {**self._key, "progress": asdict(progress)})
 
         write_folder(self._root / f"step-{progress.step:06d}", fill)
-        for old in self._folders()[:-KEPT]:
-            shutil.rmtree(old)
+        own = [folder for folder in self._folders() if self._is_own(folder)]
+        for folder in self._folders():
+            if folder not in own[-KEPT:]:
+                shutil.rmtree(folder)
 
     def latest(self) -> tuple[Progress, Params, Arrays, Held] | None:
         """The newest checkpoint of this very stage, or None."""
         for folder in reversed(self._folders()):
-            state = read_json(folder / "state.json")
-            if {name: state.get(name) for name in self._key} == self._key:
-                return self._read(folder, state["progress"])
+            if self._is_own(folder):
+                return self._read(folder, read_json(folder / "state.json")["progress"])
         return None
 
     def clear(self) -> None:
         if self._root.exists():
             shutil.rmtree(self._root)
+
+    def _is_own(self, folder: Path) -> bool:
+        """Whether a checkpoint is of this stage, and not left over from another."""
+        state = read_json(folder / "state.json")
+        return {name: state.get(name) for name in self._key} == self._key
 
     def _folders(self) -> list[Path]:
         return sorted(self._root.glob("step-*")) if self._root.exists() else []
@@ -100,5 +106,6 @@ class Checkpoints:
         progress = Progress(**fields)
         progress.curve = [(step, loss) for step, loss in fields["curve"]]
         progress.margins = [(step, margin) for step, margin in fields["margins"]]
+        progress.held_out = [(epoch, loss) for epoch, loss in fields["held_out"]]
         held = Held(good=groups["good"], best=groups["best"] or None)
         return progress, groups["adapter"], groups["optimizer"], held

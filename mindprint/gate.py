@@ -75,25 +75,30 @@ def judge_dpo(before: Exam, after: Exam, stage: StageRecord | None = None) -> Ve
         return Verdict(False, f"{why}; {numbers}{ended}")
     if _fell(_accuracies(before), _accuracies(after)):
         return Verdict(False, f"accuracy fell beyond noise; {numbers}{ended}")
-    if after.score.voice <= before.score.voice:
+    if after.score.voice <= before.score.voice and before.score.voice < 1:
         return Verdict(False, f"voice did not rise; {numbers}{ended}")
     return Verdict(True, f"{numbers}{ended}")
 
 
 def judge_topic(before: Score, final: Score, gate: GateSection) -> Verdict:
-    """A topic that passed stays. One that failed stays only if it is better on both."""
+    """A topic that passed stays. One that failed stays only if it is better on both, or if
+    nothing is ever rolled back."""
     if passes(final, gate):
         return Verdict(True, f"passed: accuracy {final.accuracy:.2f}, voice {final.voice:.2f}")
     short = _shortfall(final, gate)
     if final.accuracy > before.accuracy and final.voice > before.voice:
         return Verdict(True, f"failed: {short}; kept, since both are better than before")
-    return Verdict(False, f"failed: {short}; rolled back, since not both are better than before")
+    why = "not both are better than before"
+    if not gate.rollback:
+        return Verdict(True, f"failed: {short}; {why}, but `gate.rollback` is off")
+    return Verdict(False, f"failed: {short}; rolled back, since {why}")
 
 
-def rank(score: Score, gate: GateSection) -> tuple[float, float]:
-    """Orders failed attempts: nearest to the pass mark first, then the sum."""
+def rank(before: Score, score: Score, gate: GateSection) -> tuple[bool, float, float]:
+    """Orders attempts: those that may stay, then nearest to the pass mark, then by the sum."""
+    keeps = judge_topic(before, score, gate).keep
     gaps = max(0.0, gate.accuracy - score.accuracy) + max(0.0, gate.voice - score.voice)
-    return (-gaps, score.accuracy + score.voice)
+    return (keeps, -gaps, score.accuracy + score.voice)
 
 
 def _late_margin(stage: StageRecord) -> float:

@@ -65,11 +65,15 @@ def check_base(before: Mapping[str, int], after: Mapping[str, int], where: str) 
 class FlatLoss:
     """A loss that does not change at all over ten steps means that nothing is learned."""
 
-    def __init__(self) -> None:
-        self._seen: deque[float] = deque(maxlen=FLAT_STEPS)
+    def __init__(self, seen: Sequence[float] = ()) -> None:
+        self._seen: deque[float] = deque(seen, maxlen=FLAT_STEPS)
 
     def see(self, loss: float, where: str) -> None:
+        """Raises StageError at the tenth equal loss; a hinge that is met everywhere is exactly 0
+        and is success."""
         self._seen.append(loss)
+        if loss == 0.0:
+            return
         if len(self._seen) == FLAT_STEPS and len(set(self._seen)) == 1:
             raise StageError(
                 f"the loss has been exactly {loss:.6f} for {FLAT_STEPS} steps",
@@ -95,8 +99,13 @@ def expected_first_loss(objective: Objective, batches: Sequence[Batch], window: 
     return at_zero + objective.sft_weight * -chosen / window.tokens
 
 
-def shape_noise(session: Session, batch: Batch) -> float:
-    """How much a row's log-probability moves when it goes through alone instead of in its batch."""
+def shape_noise(session: Session, batches: Sequence[Batch]) -> float:
+    """The most that a row's log-probability, in nats, moves when the row goes through alone
+    instead of in its batch."""
+    return max(_batch_noise(session, batch) for batch in batches)
+
+
+def _batch_noise(session: Session, batch: Batch) -> float:
     together = session.logprobs(batch).rows
     alone = [
         session.logprobs(
@@ -112,11 +121,18 @@ def shape_noise(session: Session, batch: Batch) -> float:
 
 
 def check_start(
-    loss: float, margin: float, expected: float, noise: float, float32: bool, where: str
+    objective: Objective, loss: float, margin: float, expected: float, noise: float, where: str
 ) -> None:
-    """At DPO step 0 the policy is the reference. `noise` is in units of the margin."""
-    bound = max(FLOAT32_TOLERANCE * max(1.0, abs(expected)), 0.0 if float32 else 3 * noise)
-    if abs(margin) > bound or abs(loss - expected) > bound:
+    """At DPO step 0 the policy is the reference.
+
+    `noise` is 0 in float32, else what another batch shape does to a row's log-probability, in
+    nats; a margin is off by beta times two rows of it, and a loss by its slope at 0 times that.
+    """
+    margin_bound = max(FLOAT32_TOLERANCE, 3 * 2 * objective.beta * noise)
+    slope = {"ipo": 1 / objective.beta**2, "hinge": 1.0}.get(objective.loss, 0.5)
+    floor = FLOAT32_TOLERANCE * max(1.0, abs(expected))
+    loss_bound = max(floor, slope * margin_bound + 3 * objective.sft_weight * noise)
+    if abs(margin) > margin_bound or abs(loss - expected) > loss_bound:
         raise StageError(
             f"DPO does not start at its reference: margin {margin:.6f} for 0, "
             f"loss {loss:.6f} for {expected:.6f}",

@@ -93,16 +93,21 @@ def attach(session: Session, run: RunDir, until: str | None = None) -> tuple[str
     a file is not the one that was written.
     """
     ledger = read(run)
+    check_model(ledger, session, run)
+    for entry in ledger.acting(until):
+        folder = verified(run, entry)
+        session.adapters.load(folder, entry.name, frozen=True)
+    return session.adapters.active()
+
+
+def check_model(ledger: Ledger, session: Session, run: RunDir) -> None:
+    """Raises ConfigError when the session's model is not the one the ledger was made on."""
     if ledger.model_id != session.model_id:
         raise ConfigError(
             "this is not the model that the run was made on",
             where=f"{run.path / 'ledger.json'}: model_id {ledger.model_id[:12]}",
             hint=f"the model given hashes to {session.model_id[:12]}",
         )
-    for entry in ledger.acting(until):
-        folder = verified(run, entry)
-        session.adapters.load(folder, entry.name, frozen=True)
-    return session.adapters.active()
 
 
 def verified(run: RunDir, entry: Entry) -> Path:

@@ -5,21 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backends.contract import AdapterManager, Session
-from backends.errors import MergeRefused
+from backends.errors import BackendError, MergeRefused
 from mindprint import ledger as ledgers
+from mindprint.clock import Clock
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum, QuizItem, Topic
-from mindprint.errors import StageError
+from mindprint.errors import MindprintError, StageError
 from mindprint.evals.exam import Examiner
 from mindprint.events import Event, Listener
 from mindprint.gate import Exam
 from mindprint.ledger import Entry, Ledger
 from mindprint.plan import Plan, sample_size
-from mindprint.report.model import MemorySample, Result, Retained, Score, Timings, TopicRecord
-from mindprint.results import Header, assemble, write_config, write_result
+from mindprint.report.model import (
+    Result,
+    Retained,
+    Score,
+    Status,
+    TopicRecord,
+)
+from mindprint.results import (
+    Header,
+    add_timings,
+    assemble,
+    earlier_result,
+    write_config,
+    write_result,
+)
 from mindprint.rundir import RunDir, read_json, write_json
 from mindprint.stages import Workshop, read_exam, write_exam
 from mindprint.strategies.sequential import Sequential
@@ -47,25 +61,6 @@ class Order:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
-class Clock:
-    """Seconds by kind of work."""
-
-    opening: float = 0.0
-    training: float = 0.0
-    evaluation: float = 0.0
-    started: float = field(default_factory=time.perf_counter)
-
-    def timings(self) -> Timings:
-        total = time.perf_counter() - self.started + self.opening
-        return Timings(
-            opening=round(self.opening, 2),
-            training=round(self.training, 2),
-            evaluation=round(self.evaluation, 2),
-            total=round(total, 2),
-        )
-
-
 def resolve_handoff(config: Config, session: Session) -> ledgers.Handoff:
     """`auto` merges where the working weights are float32, else stacks."""
     if config.handoff != "auto":
@@ -91,9 +86,10 @@ class _Run:
         self._order, self._session, self._run = order, session, run
         self._config = order.resolved.config
         self._clock = Clock(opening=opening)
+        self._earlier = earlier_result(run)
         self._records: dict[str, TopicRecord] = {}
         self._retained: list[Retained] = []
-        self._memory: list[MemorySample] = []
+        self._memory = list(self._earlier.memory) if self._earlier else []
         self._ledger = self._open_ledger()
         self._notes = [*order.notes, *renderer.notes]
         examiner = Examiner(session, renderer, order.curriculum, self._config)
@@ -113,10 +109,14 @@ class _Run:
 
     def go(self) -> Result:
         self._begin()
-        base = self._base_exams()
-        for lesson in self._order.plan.lessons:
-            if not self._already(lesson):
-                self._topic(lesson, base[lesson.topic.id])
+        try:
+            base = self._base_exams()
+            for lesson in self._order.plan.lessons:
+                if not self._already(lesson):
+                    self._topic(lesson, base[lesson.topic.id])
+        except (MindprintError, BackendError, KeyboardInterrupt):
+            write_result(self._run, self._result("stopped"))
+            raise
         result = self._result("finished")
         write_result(self._run, result)
         self._hear(Event("run-finished", data={"verdict": result.verdict}))
@@ -124,7 +124,9 @@ class _Run:
 
     def _open_ledger(self) -> Ledger:
         if (self._run.path / "ledger.json").is_file():
-            return ledgers.read(self._run)
+            found = ledgers.read(self._run)
+            ledgers.check_model(found, self._session, self._run)
+            return found
         handoff = resolve_handoff(self._config, self._session)
         return Ledger(model_id=self._session.model_id, handoff=handoff)
 
@@ -133,6 +135,7 @@ class _Run:
             write_config(self._run, self._order.resolved)
             write_json(self._run.path / "plan.json", self._order.plan.as_json())
             ledgers.write(self._run, self._ledger)
+            write_result(self._run, self._result("running"))
         topics = [
             {"id": lesson.topic.id, "title": lesson.topic.title}
             for lesson in self._order.plan.lessons
@@ -188,7 +191,7 @@ class _Run:
             else:
                 adapters.load(folder, entry.name, frozen=True)
         if entries and self._ledger.handoff == "merge":
-            adapters.merge_and_unload()
+            self._merge(entries[0].topic)
 
     def _topic(self, lesson: Lesson, base: Exam) -> None:
         asked = self._shop.examiner.seconds
@@ -222,31 +225,39 @@ class _Run:
             if adapters.trainable():
                 adapters.freeze(adapters.active()[-1])
             return
+        self._merge(entries[0].topic)
+
+    def _merge(self, topic: str) -> None:
+        """Fold what is attached into the weights; under `auto`, a merge that would lose too much
+        leaves it stacked, aloud, and the next topic's merge tries both together."""
+        adapters = self._session.adapters
         try:
             report = adapters.merge_and_unload()
+            text = f"merged into {report.layers} layers, {report.lost:.1e} of the effect lost"
         except MergeRefused as error:
-            raise StageError(
-                f"the topic's adapter cannot be merged: {error.what}",
-                where="handoff",
-                hint="start a run with `--set handoff=stack`, which keeps adapters exact",
-            ) from error
-        text = f"merged into {report.layers} layers, {report.lost:.1e} of the effect lost"
-        self._hear(Event("notice", entries[0].topic, data={"text": text}))
+            if self._config.handoff != "auto":
+                raise StageError(
+                    f"the topic's adapter cannot be merged: {error.what}",
+                    where="handoff",
+                    hint="start a run with `--set handoff=stack`, which keeps adapters exact",
+                ) from error
+            if adapters.trainable():
+                adapters.freeze(adapters.active()[-1])
+            text = f"stacked instead of merged: {error.what}"
+        self._hear(Event("notice", topic, data={"text": text}))
 
     def _retention(self, lesson: Lesson) -> Retained | None:
-        """Earlier topics and the retention set, asked again now that `lesson` is learned."""
+        """This topic, earlier ones and the retention set, asked now that `lesson` is learned."""
         mode = self._config.eval.retention
         if mode == "off":
             return None
         groups: dict[str, tuple[QuizItem, ...]] = {}
-        for earlier in self._order.plan.lessons:
-            if earlier.topic.id == lesson.topic.id:
+        for known in self._order.plan.lessons:
+            groups[known.topic.id] = retained_items(known.topic, mode)
+            if known.topic.id == lesson.topic.id:
                 break
-            groups[earlier.topic.id] = retained_items(earlier.topic, mode)
         if self._order.curriculum.retention:
             groups[RETENTION] = self._order.curriculum.retention
-        if not groups:
-            return None
         with self._timed("evaluation"):
             exams = self._shop.examiner.ask_many(groups)
         scores = {name: exam.score for name, exam in exams.items()}
@@ -254,14 +265,14 @@ class _Run:
         self._retained.append(retained)
         return retained
 
-    def _result(self, status: str) -> Result:
+    def _result(self, status: Status) -> Result:
         order = self._order
         header = Header(
             curriculum=order.curriculum,
             resolved=order.resolved,
             model_path=order.model_path,
             choices=(*order.plan.choices, *self._session.choices),
-            command=order.command,
+            command=self._earlier.command if self._earlier else order.command,
             notes=tuple(self._notes),
         )
         records = [
@@ -270,17 +281,21 @@ class _Run:
             )
             for lesson in order.plan.lessons
         ]
-        return assemble(
+        timings = self._clock.timings()
+        result = assemble(
             header,
             self._session,
-            status="finished" if status == "finished" else "running",
+            status=status,
             topics=tuple(records),
             retained=tuple(self._retained),
             retention_base=self._retention_base(),
             memory=tuple(self._memory),
-            timings=self._clock.timings(),
+            timings=add_timings(self._earlier.timings, timings) if self._earlier else timings,
             handoff=self._ledger.handoff,
         )
+        if self._earlier is not None:  # where a value first came from, not where it was kept
+            result = result.model_copy(update={"config": self._earlier.config})
+        return result
 
     def _retention_base(self) -> Score | None:
         where = self._run.path / "base" / f"{RETENTION}.json"

@@ -52,7 +52,7 @@ class Plan:
         rows.append(("topics", str(len(self.lessons)), self._few_questions()))
         for kind in ("sft", "dpo"):
             rows += self._stage_line(kind)
-        asked = f"{self.retained} of them about earlier topics" if self.retained else ""
+        asked = f"{self.retained} of them asked again to see what is kept" if self.retained else ""
         rows.append(("questions", str(self.questions), asked))
         rows.append(("longest row", f"{self.longest_row} tokens", "answers included"))
         return rows
@@ -105,12 +105,16 @@ def make_plan(
         if config.dpo.when != "never" and (lesson.pairs or config.dpo.pairs != "file"):
             stages.append(_dpo(lesson, config))
     retained = _retained(curriculum, lessons, config)
-    quizzes = sum(len(lesson.topic.quiz) for lesson in lessons)
+    # as the base, before the topic, after each of its stages
+    exams = {lesson.topic.id: 2 for lesson in lessons}
+    for stage in stages:
+        exams[stage.topic] += 1
+    asked = sum(exams[lesson.topic.id] * len(lesson.topic.quiz) for lesson in lessons)
     return Plan(
         stages=tuple(stages),
         lessons=lessons,
         choices=tuple(choices),
-        questions=3 * quizzes + retained,
+        questions=asked + retained,
         retained=retained,
         longest_row=_longest(curriculum, lessons, config, renderer),
         retries=config.gate.retries,
@@ -124,6 +128,13 @@ def check_combination(config: Config) -> None:
             "`handoff: continue` keeps one adapter for all topics, `dpo.adapter: new` adds another",
             where="handoff, dpo.adapter",
             hint="use `dpo.adapter: continue`, or another handoff",
+        )
+    if config.dpo.adapter == "continue" and (config.dpo.rank or config.dpo.targets):
+        named = "rank" if config.dpo.rank else "targets"
+        raise ConfigError(
+            f"`dpo.{named}` is for an adapter of DPO's own, but DPO continues the topic's",
+            where=f"dpo.{named}",
+            hint="set `dpo.adapter=new`, or leave it out",
         )
 
 
@@ -219,7 +230,7 @@ def _retained(curriculum: Curriculum, lessons: Sequence[Lesson], config: Config)
     mode = config.eval.retention
     sizes = [sample_size(len(lesson.topic.quiz), mode) for lesson in lessons]
     extra = 0 if mode == "off" else len(curriculum.retention) * (len(lessons) + 1)
-    return sum(sum(sizes[:place]) for place in range(len(lessons))) + extra
+    return sum(sum(sizes[: place + 1]) for place in range(len(lessons))) + extra
 
 
 def _longest(

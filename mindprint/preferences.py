@@ -22,7 +22,6 @@ from mindprint.tokens.render import Renderer
 
 DRAWS = 2
 TEMPERATURE = 0.8
-REFERENCE_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,14 @@ def is_off(text: str, author: str, voice: Voice, gate: float) -> bool:
     return score < gate and score < score_voice(author, voice).score
 
 
-def reference_logprobs(session: Session, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+def reference_logprobs(
+    session: Session, pairs: Sequence[Pair], batch_size: int
+) -> NDArray[np.float32]:
     """The policy's summed log-probabilities, float32 [pairs, 2]: chosen, rejected."""
     reference = np.zeros((len(pairs), 2), dtype=np.float32)
     order = sorted(range(len(pairs)), key=lambda place: -_longer(pairs[place]))
-    for start in range(0, len(order), REFERENCE_BATCH):
-        places = order[start : start + REFERENCE_BATCH]
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
         chosen = [pairs[place].chosen for place in places]
         rows = session.logprobs(pad_pairs(chosen, [pairs[p].rejected for p in places])).rows
         reference[places, 0] = rows[: len(places)]

@@ -91,7 +91,7 @@ def _dpo(session: Session, plan: Plan, config: Config) -> float:
         return 0.0
     pairs.sort(key=lambda pair: -max(len(pair.chosen.ids), len(pair.rejected.ids)))
     chosen = pairs[: config.dpo.batch_size]
-    reference = reference_logprobs(session, chosen)
+    reference = reference_logprobs(session, chosen, config.dpo.batch_size)
     batch: Batch = pad_pairs(
         [pair.chosen for pair in chosen],
         [pair.rejected for pair in chosen],

@@ -20,10 +20,11 @@ from mindprint.report.model import (
     Result,
     Retained,
     Score,
+    Status,
     Timings,
     TopicRecord,
 )
-from mindprint.rundir import RunDir, write_text
+from mindprint.rundir import RunDir, read_json, write_text
 
 LIBRARIES = ("numpy", "transformers", "tokenizers", "safetensors", "torch", "peft", "mlx", "mlx-lm")
 
@@ -44,7 +45,7 @@ def assemble(
     header: Header,
     session: Session,
     *,
-    status: Literal["running", "finished", "stopped"],
+    status: Status,
     topics: Sequence[TopicRecord],
     retained: tuple[Retained, ...],
     retention_base: Score | None,
@@ -53,10 +54,7 @@ def assemble(
     handoff: str,
 ) -> Result:
     curriculum, info = header.curriculum, session.info
-    because = header.resolved.origins.get("handoff", "")
-    chosen = Choice(
-        handoff, f"as set by {because}" if because else _why(handoff, info.dtype), "handoff"
-    )
+    chosen = Choice(handoff, _why(header.resolved, handoff, info.dtype), "handoff")
     return Result(
         mindprint=__version__,
         status=status,
@@ -120,6 +118,17 @@ def write_result(run: RunDir, result: Result) -> None:
     write_text(run.path / "result.json", result.model_dump_json(indent=2) + "\n")
 
 
+def earlier_result(run: RunDir) -> Result | None:
+    """What an earlier process left: its command, memory and time stay part of the run's truth."""
+    where = run.path / "result.json"
+    return Result.model_validate(read_json(where)) if where.is_file() else None
+
+
+def add_timings(earlier: Timings, now: Timings) -> Timings:
+    figures = {name: value + getattr(now, name) for name, value in earlier.model_dump().items()}
+    return Timings(**{name: round(value, 2) for name, value in figures.items()})
+
+
 def write_config(run: RunDir, resolved: Resolved) -> None:
     """config.yaml: every key, its value, and where the value came from as a comment."""
     from ruamel.yaml import YAML
@@ -143,7 +152,9 @@ def _mean(
     return sum(values) / len(values) if values else 0.0
 
 
-def _why(handoff: str, dtype: str) -> str:
+def _why(resolved: Resolved, handoff: str, dtype: str) -> str:
+    if resolved.config.handoff != "auto":
+        return f"as set by {resolved.origins.get('handoff', 'default')}"
     if handoff == "merge":
         return f"the weights are {dtype}, so a merge keeps the adapters"
     return f"the weights are {dtype}, so a merge would round the adapters"

@@ -123,19 +123,26 @@ class DpoStage:
     def spec(self) -> AdapterSpec:
         config = self._shop.config
         topic = self._lesson.topic.id
+        rank = config.dpo.rank or config.adapter.rank
         return AdapterSpec(
-            rank=config.dpo.rank or config.adapter.rank,
-            alpha=config.adapter.alpha,
+            rank=rank,
+            alpha=config.adapter.alpha * self._alpha_ratio(rank),
             targets=config.dpo.targets or config.adapter.targets,
             scaling=config.adapter.scaling,
             dropout=config.adapter.dropout,
             seed=adapter_seed(config.run.seed, topic, self.name, self._attempt),
         )
 
+    def _alpha_ratio(self, rank: int) -> float:
+        """Another rank keeps the factor on the adapter: alpha follows."""
+        adapter = self._shop.config.adapter
+        ratio = rank / adapter.rank
+        return ratio if adapter.scaling == "standard" else ratio**0.5
+
     def job(self, save: Callable[[str, bytes], None]) -> Job:
         section, pairs = self._shop.config.dpo, self._pairs
         seed = self._shop.config.run.seed
-        reference = reference_logprobs(self._shop.session, pairs)
+        reference = reference_logprobs(self._shop.session, pairs, section.batch_size)
 
         def batch_of(places: Sequence[int]) -> Batch:
             chosen = [pairs[place].chosen for place in places]
@@ -157,7 +164,7 @@ class DpoStage:
             shape=section.schedule,
             warmup_ratio=section.warmup_ratio,
             max_grad_norm=section.max_grad_norm,
-            watch=Watch(pairs, stop_id, seed),
+            watch=Watch(pairs, stop_id, seed, section.batch_size),
         )
 
 
@@ -167,6 +174,7 @@ def run_stage(
     """Train the adapter `name`, which is attached, unless this stage's folder is already there."""
     folder = shop.run.stage(lesson.topic.id, stage.name, attempt)
     if (folder / "stage.json").is_file():
+        Checkpoints(shop.run, lesson.topic.id, stage.name, attempt).clear()
         shop.session.adapters.unload(name)
         shop.session.adapters.load(folder, name)
         record = StageRecord.model_validate(read_json(folder / "stage.json"))
@@ -262,6 +270,7 @@ def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progre
         loss_first=progress.curve[0][1],
         loss_last=progress.curve[-1][1],
         held_out_loss=tuple(progress.held_out),
+        note=stage.note,
         kept_epoch=progress.kept_epoch,
         skipped_steps=progress.skipped,
         stopped=progress.stopped,

@@ -51,7 +51,8 @@ class TopicRun:
 
     def run(self, base: Exam) -> tuple[TopicRecord, tuple[Entry, ...]]:
         """The record and the ledger entries, accepted or rolled back, in the order made."""
-        self._tell("topic-started", title=self._lesson.topic.title)
+        title = self._lesson.topic.title
+        self._shop.listen(Event("topic-started", self._id, "", {"title": title}))
         folder = self._shop.run.topic(self._id) / "before"
         before = examined(self._shop, self._lesson, "before", folder)
         start = self._adapters.snapshot()
@@ -62,18 +63,16 @@ class TopicRun:
             attempts.append(self._attempt(number, before, start))
             if gate.passes(attempts[-1].final.score, self._shop.config.gate):
                 break
-        best = max(attempts, key=lambda a: gate.rank(a.final.score, self._shop.config.gate))
-        verdict = gate.judge_topic(before.score, best.final.score, self._shop.config.gate)
-        rollback = self._shop.config.gate.rollback
-        kept = any(stage.verdict.keep for stage in best.stages) and (verdict.keep or not rollback)
-        if kept and not verdict.keep:
-            verdict = Verdict(True, f"{verdict.sentence} (`gate.rollback` is off: kept)")
+        marks = self._shop.config.gate
+        best = max(attempts, key=lambda a: gate.rank(before.score, a.final.score, marks))
+        verdict = gate.judge_topic(before.score, best.final.score, marks)
+        kept = verdict.keep and any(stage.verdict.keep for stage in best.stages)
         if best is not attempts[-1] or not kept:
             self._adapters.restore(best.state if kept else start)
         final = best.final if kept else before
         entries = self._entries(attempts, best if kept else None)
         record = self._record(attempts, best, kept, verdict, base, before, final)
-        self._tell("topic-finished", status=record.status, verdict=record.verdict)
+        self._finished(record)
         return record, entries
 
     def _attempt(self, number: int, before: Exam, start: AdapterState) -> Attempt:
@@ -90,8 +89,8 @@ class TopicRun:
             notes.append(f"no DPO: {why}")
         else:
             dpo = self._dpo(number, sft)
-            if dpo is None:
-                notes.append("no DPO: the topic has no preference pair")
+            if isinstance(dpo, str):
+                notes.append(f"no DPO: {dpo}")
             else:
                 stages.append(dpo)
                 final = dpo.trained.exam if dpo.verdict.keep else final
@@ -108,10 +107,11 @@ class TopicRun:
         replaces = self._last_accepted() if goes_on is not None else None
         return Judged(trained, verdict, before, self._name("sft", number), replaces)
 
-    def _dpo(self, number: int, sft: Judged) -> Judged | None:
+    def _dpo(self, number: int, sft: Judged) -> Judged | str:
+        """The stage, or why there is no pair to train it on."""
         pairs, note = draw_pairs(self._shop, self._lesson)
         if not pairs:
-            return None
+            return note
         stage = DpoStage(self._shop, self._lesson, number, pairs, note)
         before_dpo = self._adapters.snapshot()
         training = self._training()
@@ -163,10 +163,10 @@ class TopicRun:
         for attempt in attempts:
             for judged in attempt.stages:
                 accepted = attempt is chosen and judged.verdict.keep
-                made.append(self._entry(judged, accepted))
+                made.append(self._entry(judged, accepted, _sentence(judged, attempt, chosen)))
         return tuple(made)
 
-    def _entry(self, judged: Judged, accepted: bool) -> Entry:
+    def _entry(self, judged: Judged, accepted: bool, verdict: str) -> Entry:
         trained, spec = judged.trained, judged.trained.spec
         return Entry(
             name=judged.name,
@@ -183,7 +183,7 @@ class TopicRun:
             before=judged.before.score,
             after=trained.exam.score,
             accepted=accepted,
-            verdict=judged.verdict.sentence,
+            verdict=verdict,
         )
 
     def _record(
@@ -211,7 +211,7 @@ class TopicRun:
             attempts=len(attempts),
             scores=scores,
             stages=tuple(
-                _closed(judged, attempt is best and kept)
+                _closed(judged, attempt, best if kept else None)
                 for attempt in attempts
                 for judged in attempt.stages
             ),
@@ -225,16 +225,25 @@ class TopicRun:
             ),
         )
 
-    def _tell(self, kind: str, **data: str) -> None:
-        if kind == "topic-started":
-            self._shop.listen(Event("topic-started", self._id, "", data))
-        else:
-            self._shop.listen(Event("topic-finished", self._id, "", data))
+    def _finished(self, record: TopicRecord) -> None:
+        final = record.scores["final"]
+        data = {"status": record.status, "verdict": record.verdict}
+        figures = {"accuracy": final.accuracy, "voice": final.voice}
+        self._shop.listen(Event("topic-finished", self._id, "", {**data, **figures}))
 
 
-def _closed(judged: Judged, chosen: bool) -> StageRecord:
+def _sentence(judged: Judged, attempt: Attempt, chosen: Attempt | None) -> str:
+    """The stage's verdict, and why its adapter is gone where the topic decided that."""
+    said = judged.verdict.sentence
+    if not judged.verdict.keep or attempt is chosen:
+        return said
+    if chosen is None:
+        return f"{said}; not kept: the topic was rolled back"
+    return f"{said}; not kept: attempt {chosen.number + 1} was better"
+
+
+def _closed(judged: Judged, attempt: Attempt, chosen: Attempt | None) -> StageRecord:
     """The stage's record with the verdict as it took effect."""
-    accepted = chosen and judged.verdict.keep
-    return judged.trained.record.model_copy(
-        update={"accepted": accepted, "verdict": judged.verdict.sentence}
-    )
+    accepted = attempt is chosen and judged.verdict.keep
+    sentence = _sentence(judged, attempt, chosen)
+    return judged.trained.record.model_copy(update={"accepted": accepted, "verdict": sentence})

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from backends.contract import Batch, Learner, Objective, Params, Session, StepStats, Window
 from backends.errors import OutOfMemory
 from mindprint import guards
@@ -17,11 +15,10 @@ from mindprint.errors import Interrupted, StageError
 from mindprint.events import Event, Listener
 from mindprint.schedule import Shape, learning_rate
 from mindprint.strategies import Strategy
-from mindprint.tokens.batches import BatchPlan, by_length, pad, window_of
+from mindprint.tokens.batches import BatchPlan, row_logprobs, window_of
 from mindprint.tokens.render import Row
 from mindprint.watch import Watch
 
-HELD_OUT_BATCH = 16
 LOOKS_PER_STAGE = 8
 
 
@@ -103,6 +100,7 @@ class StageLoop:
         self._progress, adapter, optimizer, self._held = found
         self._learner.assign(adapter)
         self._learner.load_state(optimizer)
+        self._flat = guards.FlatLoss([loss for _, loss in self._progress.curve])
         self._notice(f"going on from step {self._progress.step}")
 
     def _one_step(self) -> None:
@@ -189,12 +187,10 @@ class StageLoop:
         if self._job.objective.kind != "dpo":
             return
         expected = guards.expected_first_loss(self._job.objective, batches, window)
-        float32 = self._session.info.dtype == "float32"
-        noise = 0.0
-        if not float32:
-            noise = self._job.objective.beta * guards.shape_noise(self._session, batches[0])
+        exact = self._session.info.dtype == "float32"
+        noise = 0.0 if exact else guards.shape_noise(self._session, batches)
         margin = sum(part.margin for part in stats) / window.pairs
-        guards.check_start(loss, margin, expected, noise, float32, self._job.where)
+        guards.check_start(self._job.objective, loss, margin, expected, noise, self._job.where)
 
     def _after_step(self) -> None:
         step, batches = self._progress.step, self._job.batches
@@ -217,9 +213,12 @@ class StageLoop:
             self._held.good = self._learner_parameters()
         if not self._job.held_out:
             return
-        loss = held_out_loss(self._session, self._job.held_out)
-        self._progress.held_out.append(loss)
-        if math.isfinite(loss) and loss <= min(self._progress.held_out):
+        loss = held_out_loss(self._session, self._job.held_out, self._job.batches.batch_size)
+        if not math.isfinite(loss):
+            self._notice(f"held-out loss of epoch {epoch} is not finite: the epoch is not kept")
+            return
+        self._progress.held_out.append((epoch, loss))
+        if loss <= min(value for _, value in self._progress.held_out):
             self._progress.kept_epoch = epoch
             self._held.best = self._learner_parameters()
 
@@ -269,11 +268,7 @@ class StageLoop:
         self._listen(Event("notice", self._job.topic, self._job.stage, {"text": text}))
 
 
-def held_out_loss(session: Session, rows: Sequence[Row]) -> float:
+def held_out_loss(session: Session, rows: Sequence[Row], batch_size: int) -> float:
     """Negative log-likelihood per trained token, over rows that are not trained on."""
-    total, tokens = 0.0, 0
-    for places in by_length(rows, HELD_OUT_BATCH):
-        batch = pad([rows[place] for place in places])
-        total -= float(session.logprobs(batch).rows.sum(dtype=np.float64))
-        tokens += int(batch.mask.sum())
-    return total / tokens
+    total = sum(row_logprobs(session, rows, batch_size))
+    return -total / sum(sum(row.mask) for row in rows)

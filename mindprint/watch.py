@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from backends.contract import Session
-from mindprint.tokens.batches import pad
+from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.lessons import Pair
 from mindprint.tokens.render import Row
 
@@ -23,7 +23,9 @@ class Watch:
     The driver is likelihood displacement (Razin et al. 2024, arXiv 2410.08847).
     """
 
-    def __init__(self, pairs: Sequence[Pair], stop_id: int, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], stop_id: int, seed: int, batch_size: int) -> None:
+        # A pair trains two rows at once, so as many fit here.
+        self._size = 2 * batch_size
         rng = np.random.default_rng([seed, len(pairs)])
         places = rng.permutation(len(pairs))[:SAMPLE]
         self._chosen = [pairs[place].chosen for place in sorted(places.tolist())]
@@ -50,9 +52,9 @@ class Watch:
     def _measure(self, session: Session) -> tuple[float, float]:
         """(log-probability per chosen token, mean probability of ending at once)."""
         tokens = sum(sum(row.mask) for row in self._chosen)
-        chosen = float(session.logprobs(pad(self._chosen)).rows.sum(dtype=np.float64)) / tokens
-        ends = session.logprobs(pad(self._ends)).rows
-        return chosen, float(np.exp(ends.astype(np.float64)).mean())
+        chosen = sum(row_logprobs(session, self._chosen, self._size)) / tokens
+        ends = row_logprobs(session, self._ends, self._size)
+        return chosen, float(np.exp(ends).mean())
 
 
 def _ended(row: Row, stop_id: int) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -32,8 +33,20 @@ def guarded(work: Callable[[], object], options: Sequence[str] = ()) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader left: Python must not complain at exit
         return Exit.DONE
+    except OSError as error:
+        return _of_disk(error) or _bug()
     except Exception as error:
         return _of_backend(error) or _bug()
+
+
+def _of_disk(error: OSError) -> int:
+    """A disk that is full or may not be written; 0 for any other fault of the system."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
+        return 0
+    hint = "free some space, then go on with `mindprint resume RUN`: what is there is whole"
+    return three_lines(
+        f"cannot write: {error.strerror}", str(error.filename or ""), hint, Exit.USAGE
+    )
 
 
 def _of_backend(error: Exception) -> int:

@@ -88,7 +88,9 @@ class RunState:
             known.accuracy, known.voice = data["accuracy"], data["voice"]
 
     def _topic_finished(self, event: Event, data: Mapping[str, Any]) -> None:
-        self.topics.setdefault(event.topic, TopicState(event.topic)).state = data["status"]
+        known = self.topics.setdefault(event.topic, TopicState(event.topic))
+        known.state = data["status"]
+        known.accuracy, known.voice = data["accuracy"], data["voice"]
         self.topic = self.stage = ""
 
     def _notice(self, event: Event, data: Mapping[str, Any]) -> None:

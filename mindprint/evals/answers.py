@@ -71,7 +71,7 @@ def judge(
         reasons=reasons,
         found=told.found,
         points=told.points,
-        claimed=told.claimed,
+        claimed=told.claimed + told.never,
         marks=voiced.marks,
         slow=voiced.slow,
     )

@@ -14,7 +14,7 @@ from mindprint.evals.choice import Pick, pick
 from mindprint.evals.degeneracy import flags_of
 from mindprint.gate import Exam
 from mindprint.report.model import Answer
-from mindprint.tokens.batches import by_length, pad
+from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer, Row
 
@@ -90,11 +90,7 @@ class Examiner:
         """For each item with choices the likeliest one, all of them weighed together."""
         weighed = [(place, item) for place, item in enumerate(items) if item.answer is not None]
         rows = [self._choice_row(item, choice) for _, item in weighed for choice in item.choices]
-        logprobs = [0.0] * len(rows)
-        for places in by_length(rows, CHOICE_BATCH):
-            found = self._session.logprobs(pad([rows[place] for place in places])).rows
-            for place, value in zip(places, found.tolist(), strict=True):
-                logprobs[place] = value
+        logprobs = row_logprobs(self._session, rows, CHOICE_BATCH)
         picks: list[Pick | None] = [None] * len(items)
         start = 0
         for place, item in weighed:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 
 StageName = Literal["base", "before", "sft", "dpo", "final"]
+Status = Literal["running", "finished", "stopped"]
 TopicStatus = Literal["pending", "running", "passed", "failed"]
 
 
@@ -50,7 +51,8 @@ class Question(Frozen):
 
 
 class StageRecord(Frozen):
-    """One stage as it was run. `curve`: (step, loss). `margins`: (step, mean margin), DPO only."""
+    """One stage as it was run. `curve`: (step, loss); `margins`: (step, mean margin), DPO only;
+    `held_out_loss`: (epoch, loss), epochs from 1; `tokens`: all that went through the model."""
 
     name: Literal["sft", "dpo"]
     attempt: int
@@ -63,7 +65,8 @@ class StageRecord(Frozen):
     tokens_per_second: float
     loss_first: float
     loss_last: float
-    held_out_loss: tuple[float, ...] = ()
+    held_out_loss: tuple[tuple[int, float], ...] = ()
+    note: str = ""
     kept_epoch: int | None = None
     skipped_steps: int = 0
     stopped: str = ""
@@ -86,8 +89,8 @@ class TopicRecord(Frozen):
 
 
 class Retained(Frozen):
-    """Earlier topics and the retention set, asked again after a topic. Keys are topic ids and
-    `retention`."""
+    """The topic just learned, earlier ones and the retention set, asked the same questions after
+    every topic. Keys are topic ids and `retention`."""
 
     after: str
     scores: dict[str, Score]
@@ -134,7 +137,7 @@ class Result(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     mindprint: str
-    status: Literal["running", "finished", "stopped"]
+    status: Status
     verdict: str
     title: str
     author: str

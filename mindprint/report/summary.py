@@ -116,11 +116,18 @@ def kept(result: Result) -> list[Kept]:
     """One row per topic that was asked again after a later one, and one for the retention set."""
     order = places(result)
     titles = {topic.id: f"{order[topic.id]} {topic.title}" for topic in result.topics}
+    # Asked right after the topic itself: the same questions as later, so a fall is a fall.
     learned = {topic.id: topic.scores.get("final") for topic in result.topics}
+    learned |= {one.after: one.scores.get(one.after) for one in result.forgetting}
     rows = []
     names = dict.fromkeys(key for retained in result.forgetting for key in retained.scores)
     for name in sorted(names, key=lambda name: order.get(name, len(order) + 1)):
-        later = tuple(retained.scores.get(name) for retained in result.forgetting)
+        later = tuple(
+            retained.scores.get(name) if retained.after != name else None
+            for retained in result.forgetting
+        )
+        if not any(later):
+            continue
         if name == "retention":
             rows.append(Kept(name, "What the base knew", result.retention_base, later))
         else:

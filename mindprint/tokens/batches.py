@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.contract import Batch, Window
+from backends.contract import Batch, Session, Window
 from mindprint.tokens.render import Row
 
 # Widths are rounded up to this, so that a run has a handful of shapes instead of hundreds.
@@ -97,6 +97,16 @@ def window_of(batches: Sequence[Batch]) -> Window:
         tokens += int(batch.mask[:half].sum())
         pairs += half if batch.pairs else 0
     return Window(tokens=tokens, pairs=pairs)
+
+
+def row_logprobs(session: Session, rows: Sequence[Row], size: int) -> list[float]:
+    """The summed log-probability of each row's masked tokens, `size` rows at a time."""
+    found = [0.0] * len(rows)
+    for places in by_length(rows, size):
+        values = session.logprobs(pad([rows[place] for place in places])).rows.tolist()
+        for place, value in zip(places, values, strict=True):
+            found[place] = value
+    return found
 
 
 def by_length(rows: Sequence[Row], size: int) -> list[list[int]]:

@@ -62,6 +62,7 @@ def make_lessons(
     curriculum: Curriculum, config: Config, renderer: Renderer, topics: Sequence[str]
 ) -> tuple[Lesson, ...]:
     """The lessons of the named topics. Raises DataError with every row that cannot be used."""
+    _check_pairs(curriculum, config, topics)
     faults: list[Fault] = []
     lessons = tuple(
         _lesson(curriculum, curriculum.topic(name), config, renderer, faults) for name in topics
@@ -73,6 +74,18 @@ def make_lessons(
             hint="`mindprint check CURRICULUM --show TOPIC:ROW` shows a row's tokens",
         )
     return lessons
+
+
+def _check_pairs(curriculum: Curriculum, config: Config, topics: Sequence[str]) -> None:
+    if config.dpo.when != "always" or config.dpo.pairs != "file":
+        return
+    bare = [name for name in topics if not curriculum.topic(name).preferences]
+    if bare:
+        raise DataError(
+            f"{len(bare)} topics have no preferences, and `dpo.when` is always",
+            [Fault(name, 0, "no preferences.jsonl") for name in bare],
+            hint="add preferences.jsonl, draw pairs with `dpo.pairs=both`, or `dpo.when=auto`",
+        )
 
 
 def _lesson(
@@ -92,9 +105,6 @@ def _lesson(
             pairs.append(render_pair(renderer, curriculum.system, preference, limit))
         except DataError as error:
             faults.append(Fault(preference.source.file, preference.source.line, error.what))
-    if config.dpo.when == "always" and config.dpo.pairs == "file" and not topic.preferences:
-        what = "`dpo.when` is always, but the topic has no preferences.jsonl"
-        faults.append(Fault(topic.id, 0, what))
     held = _held_out(len(rows), config, topic.id)
     return Lesson(
         topic=topic,

@@ -30,7 +30,12 @@ STORY = [
     Event("stage-finished", "u/c/t1", "sft", {"verdict": "kept", "accepted": True, "seconds": 2}),
     Event("stage-started", "u/c/t1", "dpo", {"steps": 2, "rows": 4}),
     step(1, 2, margin=0.25),
-    Event("topic-finished", "u/c/t1", "", {"status": "passed", "verdict": "well done"}),
+    Event(
+        "topic-finished",
+        "u/c/t1",
+        "",
+        {"status": "passed", "verdict": "well done", "accuracy": 0.9, "voice": 0.8},
+    ),
     Event("run-finished", data={"verdict": "one of three"}),
 ]
 

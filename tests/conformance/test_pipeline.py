@@ -47,8 +47,9 @@ def test_a_run_leaves_a_whole_folder(tmp_path: Path, backend: str, model: Path) 
     topics = made.result.topics
     assert [topic.attempts for topic in topics] == [1, 1]
     assert set(topics[0].scores) == {"base", "before", "sft", "dpo", "final"}
-    assert [one.after for one in made.result.forgetting] == ["unit/chapter/topic-1"]
-    assert made.result.forgetting[0].scores.keys() == {"unit/chapter/topic-0"}
+    first, second = made.result.forgetting
+    assert first.scores.keys() == {"unit/chapter/topic-0"}
+    assert second.scores.keys() == {"unit/chapter/topic-0", "unit/chapter/topic-1"}
 
 
 @pytest.mark.parametrize("handoff", ["stack", "merge", "continue"])
@@ -169,7 +170,7 @@ def test_the_best_epoch_by_held_out_loss_is_kept(tmp_path: Path, backend: str, m
     assert made.result is not None
     stage = made.result.topics[0].stages[0]
     assert stage.rows == 18 and len(stage.held_out_loss) == 4
-    assert stage.kept_epoch == 1 + stage.held_out_loss.index(min(stage.held_out_loss))
+    assert stage.kept_epoch == min(stage.held_out_loss, key=lambda told: told[1])[0]
 
 
 def test_only_the_author_is_chosen_in_self_drawn_pairs(
@@ -180,7 +181,7 @@ def test_only_the_author_is_chosen_in_self_drawn_pairs(
         tmp_path / "run", model, backend, "dpo.when=always", "dpo.pairs=self", "gate.rollback=false"
     )
     assert made.result is not None
-    assert "no DPO: the topic has no preference pair" in made.result.topics[0].verdict
+    assert "no DPO: 0 pairs drawn from the model (12 answers: 12" in made.result.topics[0].verdict
 
 
 def test_an_impossible_combination_is_refused_before_a_model_is_opened(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mindprint.errors import StageError
+from mindprint.curriculum.load import read_curriculum
+from mindprint.errors import DataError, StageError
 from mindprint.evals import exam
 from tests.conformance.tamper import change_weight
 from tests.runs import make_run
@@ -67,9 +68,9 @@ def test_a_reference_that_is_not_the_stages_start_is_refused(
 
     real = stages.reference_logprobs
 
-    def of_the_base(session: Any, pairs: Any) -> Any:
+    def of_the_base(session: Any, pairs: Any, batch_size: int) -> Any:
         with session.adapters.using(()):
-            return real(session, pairs)
+            return real(session, pairs, batch_size)
 
     monkeypatch.setattr(stages, "reference_logprobs", of_the_base)
     with pytest.raises(StageError, match="does not start at its reference"):
@@ -100,7 +101,48 @@ def test_an_evaluation_that_fails_is_a_failed_run(
     monkeypatch.setattr(exam, "judge", broken)
     with pytest.raises(ZeroDivisionError, match="a fault in the scorer"):
         make_run(tmp_path / "run", model, backend)
-    assert not (tmp_path / "run" / "result.json").exists()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] != "finished"
+    assert not any(topic["scores"] for topic in result["topics"])
+
+
+@pytest.mark.parametrize(
+    ("row", "format_"),
+    [
+        ({"instruction": "What is lamp 1?", "input": "", "output": "It is grey."}, "alpaca"),
+        ({"question": "What is lamp 1?", "answer": "It is grey."}, "question-answer"),
+    ],
+)
+def test_another_layout_is_read_and_said_aloud(
+    tmp_path: Path, row: dict[str, str], format_: str
+) -> None:
+    """Answers in question/answer instead of instruction/output were read as empty."""
+    author = read_curriculum(write_author(tmp_path, row))
+    (trained,) = author.topics[0].train
+    assert [message.content for message in trained.messages] == ["What is lamp 1?", "It is grey."]
+    assert author.formats["unit/chapter/topic/train.jsonl"] == format_
+
+
+@pytest.mark.parametrize("row", [{"q": "What is lamp 1?", "a": "It is grey."}, {"question": "?"}])
+def test_a_row_that_holds_no_text_is_a_fault_with_its_line(
+    tmp_path: Path, row: dict[str, str]
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read_curriculum(write_author(tmp_path, row))
+    assert any(
+        fault.file.endswith("train.jsonl") and fault.line == 1 for fault in caught.value.faults
+    )
+
+
+def write_author(root: Path, row: dict[str, str]) -> Path:
+    """A curriculum of one topic with one training row."""
+    topic = root / "unit" / "chapter" / "topic"
+    topic.mkdir(parents=True)
+    (root / "curriculum.yaml").write_text("title: Lamps\nauthor: A keeper\nsystem: You keep.\n")
+    (topic / "train.jsonl").write_text(json.dumps(row) + "\n")
+    quiz = {"question": "And lamp 1?", "reference": "Grey.", "key_points": [["grey"]]}
+    (topic / "quiz.jsonl").write_text(json.dumps(quiz) + "\n")
+    return root
 
 
 def test_a_score_of_zero_has_its_reason(tmp_path: Path, backend: str, model: Path) -> None:

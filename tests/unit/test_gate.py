@@ -87,4 +87,11 @@ def test_a_failed_topic_stays_only_if_both_are_better() -> None:
 
 def test_the_attempt_nearest_to_the_mark_ranks_first() -> None:
     attempts = [score(0.2, 0.9), score(0.65, 0.72), score(0.9, 0.4)]
-    assert max(attempts, key=lambda s: rank(s, GATE)) is attempts[1]
+    before = score(0, 0)
+    assert max(attempts, key=lambda s: rank(before, s, GATE)) is attempts[1]
+
+
+def test_an_attempt_that_may_stay_ranks_before_a_nearer_one_that_may_not() -> None:
+    before = score(0.1, 0.4)
+    attempts = [score(0.6, 0.4), score(0.3, 0.45)]
+    assert max(attempts, key=lambda s: rank(before, s, GATE)) is attempts[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mindprint.curriculum.records import Marker, QuizItem, Source, Voice
@@ -43,11 +45,22 @@ def test_key_points_less_forbidden_claims(text: str, score: float) -> None:
     assert score_answer(LAMP, text)[0] == pytest.approx(score)
 
 
-def test_each_forbidden_claim_costs_its_share() -> None:
-    # 2 of 2 points, less 1 of 2 claims: the item's own and the voice's.
-    told, reasons = score_answer(LAMP, "Marn, whale oil. The lamp burns wood.", VOICE.never_claims)
+def test_each_forbidden_claim_costs_its_share_of_the_items_own() -> None:
+    two = replace(LAMP, forbidden=("the lamp burns wood", "the lamp is out"))
+    # 2 of 2 points, less 1 of the item's 2 claims; the voice's own claims do not thin that out
+    told, reasons = score_answer(two, "Marn, whale oil. The lamp burns wood.", ("a", "b", "c"))
     assert told == pytest.approx(0.5)
     assert reasons == ("forbidden claim made: `the lamp burns wood`",)
+
+
+def test_what_the_author_never_claims_strikes_the_answer() -> None:
+    text = "Marn, whale oil. The moon is made of cheese."
+    told, reasons = score_answer(LAMP, text, VOICE.never_claims)
+    assert told == 0.0
+    assert reasons == ("the author never claims: `the moon is made of cheese`",)
+
+
+def test_missing_key_points_are_named() -> None:
     assert score_answer(LAMP, "Nothing.")[1] == (
         "key point missing: `whale oil`",
         "key point missing: `Old Marn`",
@@ -78,7 +91,7 @@ RIGHT = "By the tide, Old Marn feeds it whale oil."
         (judged("By the tide, who knows."), 0.0, 1.0, ()),
         (judged(RIGHT + " By the tide."), 1.0, 0.5, ()),
         (judged("As an AI: " + RIGHT), 1.0, 0.5, ()),
-        (judged(RIGHT + " The moon is made of cheese."), 0.5, 1.0, ()),
+        (judged(RIGHT + " The moon is made of cheese."), 0.0, 1.0, ()),
         (judged(RIGHT, stop="length"), 1.0, 1.0, ("ran to the limit",)),
         (judged("", ids=0), 0.0, 0.0, ("empty", "ended at once")),
         (judged(RIGHT, raw=RIGHT + "<|user|>"), 0.0, 0.0, ("leaks special tokens",)),

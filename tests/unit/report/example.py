@@ -145,7 +145,7 @@ def example() -> Result:
                         min(1.0, FINAL[m][1] - 0.04 * (n - m) * (m != 2)),
                         questions=6,
                     )
-                    for m in range(n)
+                    for m in range(n + 1)
                 },
                 "retention": score(0.71 - 0.01 * n, 0.0, questions=20),
             },
