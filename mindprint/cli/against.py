@@ -34,6 +34,30 @@ def overlap_with(curriculum: Curriculum, file: Path, n: int) -> dict[str, float]
     }
 
 
+def pretraining_of(curriculum: Curriculum, model: str | None) -> dict[str, dict[str, float]]:
+    """The same shares against what the base was pretrained on, where its folder remembers that;
+    the shipped author is held against the shipped base unless a model is named."""
+    from backends.model_files import resolve
+    from mindprint.cli.shipped import CURRICULUM, MODEL
+    from mindprint.curriculum.seen import FILE, N, Seen
+
+    own = curriculum.root.resolve() == CURRICULUM.resolve()
+    if model is None and not own:
+        return {}
+    where = (resolve(model) if model else MODEL) / FILE
+    if not where.is_file():
+        return {}
+    seen = Seen.load(where)
+    items = [item for topic in curriculum.topics for item in topic.quiz]
+    return {
+        "the base's pretraining": {
+            "words": N,
+            "questions": seen.share([item.question for item in items]),
+            "references": seen.share([item.reference for item in items]),
+        }
+    }
+
+
 def _grams(texts: Iterable[str], n: int) -> list[tuple[str, ...]]:
     """A text shorter than n words counts as one gram of its own length."""
     made: list[tuple[str, ...]] = []

@@ -49,22 +49,19 @@ def check(
     if show is not None:
         shown(read, show, model, as_json)
         return
-    found = described(read, against)
+    found = described(read, against, model)
     if as_json:
         output.result(found)
     else:
         tell(found)
 
 
-def described(curriculum: Curriculum, against: Path | None = None) -> dict[str, Any]:
+def described(
+    curriculum: Curriculum, against: Path | None = None, model: str | None = None
+) -> dict[str, Any]:
     """What is in a curriculum, as plain data."""
-    from mindprint.cli.against import overlap_with
-    from mindprint.curriculum.checks import WORDS, notices, overlap
+    from mindprint.curriculum.checks import notices
 
-    trained = overlap(curriculum)
-    shares = {"training": {"questions": trained.questions, "references": trained.references}}
-    if against is not None:
-        shares[str(against)] = overlap_with(curriculum, against, WORDS)
     return {
         "ok": True,
         "title": curriculum.title,
@@ -86,9 +83,31 @@ def described(curriculum: Curriculum, against: Path | None = None) -> dict[str, 
             "answers": len(curriculum.voice.answers),
         },
         "formats": dict(curriculum.formats),
-        "overlap": {"words": WORDS, "shares": shares},
+        "overlap": overlaps(curriculum, against, model),
         "notices": notices(curriculum),
     }
+
+
+def overlaps(
+    curriculum: Curriculum, against: Path | None, model: str | None
+) -> dict[str, dict[str, float]]:
+    """How much of the quiz stands in what is trained on, in the base's pretraining where the model
+    remembers it, and in a text of the user's."""
+    from mindprint.cli.against import overlap_with, pretraining_of
+    from mindprint.curriculum.checks import WORDS, overlap
+
+    trained = overlap(curriculum)
+    found = {
+        "training": {
+            "words": WORDS,
+            "questions": trained.questions,
+            "references": trained.references,
+        }
+    }
+    found |= pretraining_of(curriculum, model)
+    if against is not None:
+        found[str(against)] = {"words": WORDS, **overlap_with(curriculum, against, WORDS)}
+    return found
 
 
 def tell(found: dict[str, Any]) -> None:
@@ -103,10 +122,9 @@ def tell(found: dict[str, Any]) -> None:
         f"\nvoice: {voice['markers']} kinds of marks, {voice['writing']:,} words of writing, "
         f"{voice['answers']} held-out answers"
     )
-    overlap = found["overlap"]
-    for name, share in overlap["shares"].items():
+    for name, share in found["overlap"].items():
         output.table(
-            f"overlap of the quiz with {name}, in runs of {overlap['words']} words: "
+            f"overlap of the quiz with {name}, in runs of {share['words']:g} words: "
             f"questions {share['questions']:.3f}, references {share['references']:.3f}"
         )
     output.bullets("notes:", found["notices"])

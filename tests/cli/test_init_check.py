@@ -18,7 +18,7 @@ def test_the_example_passes_check_in_four_formats(mindprint: Mindprint, curricul
     assert [topic["train"] for topic in said.tree["topics"]] == [6, 6, 6]
     formats = set(said.tree["formats"].values())
     assert {"messages", "question-answer", "alpaca", "preference"} <= formats
-    assert said.tree["overlap"]["shares"]["training"] == {"questions": 0.0, "references": 0.0}
+    assert said.tree["overlap"] == {"training": {"words": 8, "questions": 0.0, "references": 0.0}}
 
 
 def test_its_settings_are_the_defaults(curriculum: Path) -> None:
@@ -68,7 +68,7 @@ def test_against_finds_the_quiz_in_other_text(
     text = tmp_path / "corpus.txt"
     quiz = (curriculum / QUEEN / "quiz.jsonl").read_text("utf-8").splitlines()
     text.write_text("\n".join(json.loads(line)["question"] for line in quiz), "utf-8")
-    shares = mindprint("check", curriculum, "--against", text, "--json").tree["overlap"]["shares"]
+    shares = mindprint("check", curriculum, "--against", text, "--json").tree["overlap"]
     # The questions of one of three topics, and none of the references.
     assert 0.2 < shares[str(text)]["questions"] < 0.5
     assert shares[str(text)]["references"] == 0.0
@@ -78,3 +78,19 @@ def test_faults_as_json(mindprint: Mindprint, curriculum: Path) -> None:
     (curriculum / QUEEN / "quiz.jsonl").unlink()
     said = mindprint("check", curriculum, "--json")
     assert said.code == 65 and not said.tree["ok"] and said.tree["faults"]
+
+
+def test_a_model_that_remembers_its_pretraining_is_asked(
+    mindprint: Mindprint, curriculum: Path, tmp_path: Path
+) -> None:
+    """A folder with `pretraining.ngrams` tells how much of the quiz the base may have seen."""
+    from mindprint.curriculum.load import read_curriculum
+    from mindprint.curriculum.seen import FILE, Seen
+
+    items = [item for topic in read_curriculum(curriculum).topics for item in topic.quiz]
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    Seen.of([item.question for item in items], log2_bits=16).save(tmp_path / FILE)
+    told = mindprint("check", curriculum, "--model", tmp_path, "--json").tree["overlap"]
+    assert told["the base's pretraining"]["questions"] == 1.0
+    assert told["the base's pretraining"]["references"] < 0.5

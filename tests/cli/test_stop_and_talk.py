@@ -41,7 +41,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
                 run.send_signal(signal.SIGINT)
         assert run.wait() == 130
     assert said[-1] == f"hint: go on with `mindprint resume {stopped}`\n"
-    assert not (stopped / "result.json").exists()
+    assert json.loads((stopped / "result.json").read_text())["status"] == "stopped"
 
     assert mindprint("resume", stopped).code == 1  # a random model passes no gate
     with start(curriculum, model, whole) as run:
