@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mindprint.cli.progress import RunState, TopicState
+from mindprint.cli.state import RunState, TopicState
 from mindprint.events import Event, Listener
 from mindprint.report.words import seconds, share
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from mindprint.cli.live import draw
-from mindprint.cli.progress import RunState, plain, progress
+from mindprint.cli.progress import plain, progress
+from mindprint.cli.state import RunState
 from mindprint.events import Event
 
 TOPICS = [{"id": f"u/c/t{n}", "title": f"Topic {n}"} for n in (1, 2, 3)]
