@@ -39,3 +39,24 @@ class MergeRefused(BackendError):
 
 class OutOfMemory(BackendError):
     """The device has no room for this batch; what was trained before it is intact."""
+
+
+FAULTS: tuple[type[Exception], ...] = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    AssertionError,
+    ValueError,
+    OSError,
+)
+"""What libraries raise over a faulty file of a user's. Caught around calls that read such a file,
+nowhere else: in code of our own each of them is a bug."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line; with its type where the text alone says little."""
+    text = " ".join(str(error).split())
+    terse = isinstance(error, LookupError | ArithmeticError | AssertionError | TypeError)
+    return f"{type(error).__name__}: {text}".removesuffix(": ") if terse or not text else text

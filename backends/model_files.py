@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from backends.errors import ModelError
+from backends.weight_files import shards
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
+# The same weights once more, in another layout or for another framework.
+UNWANTED = ["consolidated*", "*/*"]
 
 
 def resolve(path: str, revision: str | None = None) -> Path:
     """The local folder of a model: `path` itself, or a hub id's snapshot (downloaded if needed).
 
-    Raises ModelError when neither is there, or when the weights are not safetensors.
+    Raises ModelError when neither is there, when the weights are not safetensors, or when a
+    revision is asked of a folder.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"`{path}` is a folder, and a revision pins a hub id",
+                where="model.revision",
+                hint="leave model.revision out, or give the hub id as model.path",
+            )
         return _checked(folder)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
         raise ModelError(
@@ -35,7 +45,10 @@ def _download(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=WANTED))
+        found = snapshot_download(
+            repo, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+        )
+        return Path(found)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
@@ -72,9 +85,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def model_id(folder: Path) -> str:
-    """SHA-256 over config.json and the weights, by name: the same on every backend and machine."""
+    """SHA-256 over config.json and the files that make the model, by name: the same on every
+    backend and machine, whatever else lies in the folder."""
     total = hashlib.sha256()
-    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for file in sorted([folder / "config.json", *shards(folder)]):
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{file.name} {digest}\n".encode())
@@ -97,3 +111,27 @@ def served(config: dict[str, Any], families: dict[str, str], backend: str, folde
             hint=f"it serves: {', '.join(sorted(families))}",
         )
     return family
+
+
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "vocab_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
+
+
+def check_sizes(config: dict[str, Any], where: str) -> None:
+    """Raises ModelError for a size that is given and is no whole number of at least 1."""
+    faults = [
+        f"{key} is {config[key]!r}"
+        for key in _SIZES
+        if config.get(key) is not None
+        and (not isinstance(config[key], int) or isinstance(config[key], bool) or config[key] < 1)
+    ]
+    if faults:
+        raise ModelError(f"the config's sizes make no model: {', '.join(faults)}", where=where)

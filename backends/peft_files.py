@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
@@ -58,22 +60,8 @@ def read(folder: Path) -> tuple[AdapterSpec, Params]:
     """
     config = _read_config(folder)
     _refuse_unknown(config, folder)
-    try:
-        stored = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(
-            f"cannot read the adapter: {error}", where=str(folder / WEIGHTS)
-        ) from error
-    scaling: Literal["standard", "rslora"] = "rslora" if config.get("use_rslora") else "standard"
-    targets = config.get("target_modules") or ()
-    spec = AdapterSpec(
-        rank=int(config["r"]),
-        alpha=float(config["lora_alpha"]),
-        targets=tuple(sorted(targets)) if not isinstance(targets, str) else (targets,),
-        scaling=scaling,
-        dropout=float(config.get("lora_dropout", 0.0)),
-    )
-    return spec, _contract_names(stored, folder)
+    spec = _spec(config, str(folder / CONFIG))
+    return spec, _contract_names(_stored(folder / WEIGHTS), folder)
 
 
 def check(spec: AdapterSpec, tensors: Params, shapes: dict[str, tuple[int, int]]) -> None:
@@ -113,31 +101,106 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+_REFUSED = (
+    "use_dora",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+    "fan_in_fan_out",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "target_parameters",
+    "trainable_token_indices",
+    "arrow_config",
+    "kasa_config",
+    "velora_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
+    "lora_bias",
+)
+_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Initial values of the factors alone; all others change the base weights as well."""
+
+
 def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
     where = str(folder / CONFIG)
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"peft_type `{config.get('peft_type')}` is not LORA", where=where)
-    for key in (
-        "use_dora",
-        "rank_pattern",
-        "alpha_pattern",
-        "modules_to_save",
-        "fan_in_fan_out",
-        "layer_replication",
-        "alora_invocation_tokens",
-        "target_parameters",
-    ):
+    for key in _REFUSED:
         if config.get(key):
             raise AdapterError(f"`{key}` is set, which mindprint does not apply", where=where)
+    init = config.get("init_lora_weights", True)
+    init = init.lower() if isinstance(init, str) else init
+    if not any(init is known or (isinstance(init, str) and init == known) for known in _INITS):
+        raise AdapterError(
+            f"`init_lora_weights` is `{init}`, under which the base weights change too",
+            where=where,
+            hint="save it with PEFT's `path_initial_model_for_weight_conversion`",
+        )
     if config.get("bias", "none") != "none":
         raise AdapterError("the adapter trains biases, which mindprint does not apply", where=where)
 
 
-def _contract_names(stored: dict[str, Any], folder: Path) -> Params:
+def _spec(config: dict[str, Any], where: str) -> AdapterSpec:
+    scaling: Literal["standard", "rslora"] = "rslora" if config.get("use_rslora") else "standard"
+    rank = config["r"]
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise AdapterError(f"`r` is {rank!r}, not a rank of at least 1", where=where)
+    dropout = _number(config, "lora_dropout", where)
+    if not 0.0 <= dropout < 1.0:
+        raise AdapterError(f"`lora_dropout` is {dropout:g}, not below 1", where=where)
+    return AdapterSpec(
+        rank=rank,
+        alpha=_number(config, "lora_alpha", where),
+        targets=_targets(config.get("target_modules"), where),
+        scaling=scaling,
+        dropout=dropout,
+    )
+
+
+def _number(config: dict[str, Any], key: str, where: str) -> float:
+    value = config.get(key, 0.0)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise AdapterError(f"`{key}` is {value!r}, not a number", where=where)
+    return float(value)
+
+
+def _targets(given: Any, where: str) -> tuple[str, ...]:
+    """As PEFT allows them: names, or one name or pattern. The tensors say what is adapted."""
+    named = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise AdapterError(f"`target_modules` is {given!r}, not names of layers", where=where)
+    return tuple(sorted(named))
+
+
+def _stored(file: Path) -> Params:
+    """The file's tensors, widened to float32 exactly."""
+    try:
+        found: list[tuple[str, dict[str, Any]]] = deserialize(file.read_bytes())  # type: ignore[no-untyped-call]
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"cannot read the adapter: {error}", where=str(file)) from error
+    return {name: _widened(name, held, file) for name, held in found}
+
+
+def _widened(name: str, held: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
+    kind, data = held["dtype"], held["data"]
+    if kind == "BF16":  # the upper half of a float32
+        flat = (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in ("F32", "F16"):
+        flat = np.frombuffer(data, dtype="<f4" if kind == "F32" else "<f2").astype(np.float32)
+    else:
+        raise AdapterError(
+            f"`{name}` is stored as {kind}, not as F32, BF16 or F16", where=str(file)
+        )
+    return flat.reshape(held["shape"])
+
+
+def _contract_names(stored: Params, folder: Path) -> Params:
     tensors: Params = {}
     for name, array in stored.items():
         kind = next((k for k in (".lora_A.weight", ".lora_B.weight") if name.endswith(k)), None)
         if kind is None or not name.startswith(PREFIX):
             raise AdapterError(f"unknown tensor `{name}`", where=str(folder / WEIGHTS))
-        tensors[name[len(PREFIX) : -len(".weight")]] = np.asarray(array, dtype=np.float32)
+        tensors[name[len(PREFIX) : -len(".weight")]] = array
     return tensors

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from backends import get
 from backends.contract import (
     AdapterSpec,
     Batch,
+    GenerateSpec,
     Learner,
     ModelSpec,
     Objective,
@@ -30,6 +31,7 @@ from backends.contract import (
 from backends.errors import BackendError, MergeRefused
 
 ROWS, WIDTH = 4, 24
+TOKENS, TIE = 8, 1e-3
 # float32 sums differ by their order: about 1e-6 between devices. A broken one is off by far more.
 LOSS_BOUND, GRADIENT_BOUND, MERGE_BOUND = 1e-4, 1e-2, 1e-3
 # A central difference in float32 keeps two to three digits.
@@ -46,14 +48,16 @@ class Check:
 
 
 def probe(backend: str, device: str, model: str) -> list[Check]:
-    """Product twice, loss and gradient, merge. Raises BackendError when the model cannot open."""
+    """Product twice, decoding, loss and gradient, merge. Raises BackendError when the model cannot
+    open. The device's session is done before the CPU's is opened, so that neither sees the other.
+    """
     with _opened(backend, device, model) as session:
         batch = _batch(session.info.vocabulary)
-        checks = [_device(session), _twice(session, batch)]
+        checks = [_device(session), _twice(session, batch), _decoded(session, batch)]
         loss, gradient = _gradient(session, batch, checks)
-        if device != "cpu":
-            checks += _against_cpu(backend, model, batch, loss, gradient)
         checks.append(_merged(session, batch))
+    if device != "cpu":
+        checks += _against_cpu(backend, model, batch, loss, gradient)
     return checks
 
 
@@ -73,6 +77,32 @@ def _twice(session: Session, batch: Batch) -> Check:
     gap = float(np.abs(first - second).max()) if finite else float("nan")
     words = "equal bit for bit" if gap == 0 else f"they differ by {gap:.1e}"
     return Check("the same product twice", finite and gap == 0, words if finite else "not finite")
+
+
+def _decoded(session: Session, batch: Batch) -> Check:
+    """Prompts of different lengths, decoded together and alone: the padding must not show."""
+    name = "decoding together as alone"
+    spec = GenerateSpec(max_tokens=TOKENS, stop_ids=())
+    prompts = [batch.ids[row, :length].tolist() for row, length in enumerate((12, 2, 7))]
+    together = session.generate(prompts, spec)
+    for prompt, found in zip(prompts, together, strict=True):
+        alone = session.generate([prompt], spec)[0].ids
+        pairs = zip(found.ids, alone, strict=True)
+        first = next((place for place, (a, b) in enumerate(pairs) if a != b), None)
+        if first is not None and not _tied(session, [*prompt, *alone[:first]]):
+            words = f"a prompt of {len(prompt)} tokens goes another way at token {first + 1}"
+            return Check(name, False, words)
+    lengths = ", ".join(str(len(prompt)) for prompt in prompts)
+    return Check(name, True, f"{TOKENS} tokens after prompts of {lengths}")
+
+
+def _tied(session: Session, ids: Sequence[int]) -> bool:
+    """Whether the two best next tokens are too near for float32 sums in another order."""
+    row = np.array([[*ids, 0]], dtype=np.int32)
+    mask = np.arange(row.shape[1])[None] == row.shape[1] - 1
+    lengths = np.array([row.shape[1]], dtype=np.int32)
+    logits = np.sort(session.logits(Batch(ids=row, lengths=lengths, mask=mask))[0, -2])
+    return bool(logits[-1] - logits[-2] < TIE)
 
 
 def _gradient(session: Session, batch: Batch, checks: list[Check]) -> tuple[float, Params]:

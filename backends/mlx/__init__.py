@@ -8,7 +8,7 @@ from importlib import metadata, util
 from packaging.version import Version
 
 from backends.contract import Availability, ModelSpec, Session
-from backends.errors import BackendUnavailable
+from backends.errors import BackendUnavailable, reason
 
 NEEDS = {"mlx": "0.32", "mlx-lm": "0.32.2", "transformers": "5.0"}
 INSTALL = 'pip install "mindprint[mlx]"'
@@ -36,8 +36,8 @@ class MlxBackend:
             if Version(versions[name]) < Version(least)
         ]
         if old:
-            reason = f"too old: {', '.join(old)}"
-            return Availability(False, reason, hint=f"{INSTALL} --upgrade", versions=versions)
+            why = f"too old: {', '.join(old)}"
+            return Availability(False, why, hint=f"{INSTALL} --upgrade", versions=versions)
         return _probed(versions)
 
     def open(self, spec: ModelSpec) -> Session:
@@ -47,7 +47,13 @@ class MlxBackend:
             raise BackendUnavailable(
                 f"the mlx backend does not work here: {found.reason}", hint=found.hint
             )
-        from backends.mlx.session import MlxSession
+        try:
+            from backends.mlx.session import MlxSession
+        except (ImportError, OSError) as error:
+            raise BackendUnavailable(
+                f"the mlx backend does not work here: it does not load: {reason(error)}",
+                hint=f"{INSTALL} --force-reinstall",
+            ) from error
 
         return MlxSession(spec)
 
@@ -56,19 +62,19 @@ def _installed(name: str, module: str) -> bool:
     """Both found and registered: a stray folder of that name is not the library."""
     try:
         metadata.version(name)
-    except metadata.PackageNotFoundError:
+        return util.find_spec(module) is not None
+    except (metadata.PackageNotFoundError, ValueError):  # a half-imported module has no spec
         return False
-    return util.find_spec(module) is not None
 
 
 def _probed(versions: dict[str, str]) -> Availability:
     """The wheel's front can be there without its library (plain `mlx` on Linux), so import it."""
     try:
         from backends.mlx.device import gpu
-    except ImportError as error:
-        reason = f"mlx does not load: {str(error).strip().splitlines()[0]}"
-        return Availability(False, reason, hint=INSTALL, versions=versions)
+    except (ImportError, OSError, AttributeError) as error:
+        why = f"mlx does not load: {reason(error)}"
+        return Availability(False, why, hint=INSTALL, versions=versions)
     found = gpu()
     devices = ("gpu", "cpu") if found else ("cpu",)
-    reason = f"mlx {versions['mlx']} on {found or 'the CPU'}"
-    return Availability(True, reason, versions=versions, devices=devices)
+    why = f"mlx {versions['mlx']} on {found or 'the CPU'}"
+    return Availability(True, why, versions=versions, devices=devices)

@@ -23,21 +23,24 @@ class AdamW:
         self._steps = 0
         self._m: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
         self._v: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
+        mx.eval(self._m, self._v)
 
     def step(self, parameters: Named, gradients: Named, learning_rate: float) -> Named:
         """The parameters after one step, evaluated."""
         first, second = self._spec.betas
-        self._steps += 1
-        rate = learning_rate / (1.0 - first**self._steps)
-        root = (1.0 - second**self._steps) ** 0.5
+        steps = self._steps + 1
+        rate = learning_rate / (1.0 - first**steps)
+        root = (1.0 - second**steps) ** 0.5
         decay = 1.0 - learning_rate * self._spec.weight_decay
         stepped: Named = {}
+        m, v = dict(self._m), dict(self._v)
         for name, gradient in gradients.items():
-            self._m[name] = self._m[name] + (1.0 - first) * (gradient - self._m[name])
-            self._v[name] = second * self._v[name] + (1.0 - second) * mx.square(gradient)
-            scale = mx.sqrt(self._v[name]) / root + self._spec.eps
-            stepped[name] = parameters[name] * decay - rate * self._m[name] / scale
-        mx.eval(stepped, self._m, self._v)
+            m[name] = m[name] + (1.0 - first) * (gradient - m[name])
+            v[name] = second * v[name] + (1.0 - second) * mx.square(gradient)
+            scale = mx.sqrt(v[name]) / root + self._spec.eps
+            stepped[name] = parameters[name] * decay - rate * m[name] / scale
+        mx.eval(stepped, m, v)  # may find no room: nothing is kept before
+        self._steps, self._m, self._v = steps, m, v
         return stepped
 
     def state(self) -> Arrays:
@@ -51,11 +54,12 @@ class AdamW:
         if state.keys() != expected:
             odd = ", ".join(sorted(state.keys() ^ expected)[:5])
             raise AdapterError(f"the optimizer state is of another adapter: {odd}")
-        self._steps = int(state["step"].item())
-        for key, moments in (("m", self._m), ("v", self._v)):
-            for name in moments:
-                moments[name] = mx.array(state[f"{key}.{name}"].astype(np.float32))
-        mx.eval(self._m, self._v)
+        m, v = (
+            {name: mx.array(state[f"{key}.{name}"].astype(np.float32)) for name in self._m}
+            for key in "mv"
+        )
+        mx.eval(m, v)
+        self._steps, self._m, self._v = int(state["step"].item()), m, v
 
 
 def global_norm(gradients: Named) -> mx.array:

@@ -11,6 +11,7 @@ import numpy as np
 from backends import lora, peft_files
 from backends.contract import AdapterSpec, AdapterState, MergeReport, Params
 from backends.errors import AdapterError
+from backends.lifetime import while_open
 from backends.mlx.attached import (
     Attached,
     Factors,
@@ -20,6 +21,7 @@ from backends.mlx.attached import (
     to_mlx,
     to_numpy,
 )
+from backends.mlx.device import room_for
 from backends.mlx.fingerprint import checksum
 from backends.mlx.framework import mx, nn, tree_flatten
 from backends.mlx.layer import Draws, LoRALinear, replace
@@ -44,6 +46,7 @@ class MlxAdapters:
 
     # -- attaching ---------------------------------------------------------------------------
 
+    @while_open
     def add(self, spec: AdapterSpec, name: str) -> None:
         self._check_free(name, training=True)
         tensors: Params = {}
@@ -51,25 +54,30 @@ class MlxAdapters:
             out, inputs = self._linears[path].weight.shape
             tensors[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
             tensors[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
-        self._train(name, spec, tensors)
+        with room_for("the adapter"):
+            self._train(name, spec, tensors)
 
+    @while_open
     def load(self, path: Path, name: str, *, frozen: bool = False) -> None:
         self._check_free(name, training=not frozen)
         spec, tensors = peft_files.read(path)
         peft_files.check(spec, tensors, {p: m.weight.shape for p, m in self._linears.items()})
-        if frozen:
-            self._past.append(Attached(name, spec, to_mlx(tensors)))
-            self._refresh()
-        else:
-            self._train(name, spec, tensors)
+        with room_for("the adapter"):
+            if frozen:
+                self._hold([*self._past, Attached(name, spec, to_mlx(tensors))])
+            else:
+                self._train(name, spec, tensors)
 
+    @while_open
     def freeze(self, name: str) -> None:
         self._check_outside()
         found = self._trained(name)
+        with room_for("the frozen adapter"):
+            self._hold([*self._past, found])  # first: it may find no room
         self._stop_training()
-        self._past.append(found)
         self._refresh()
 
+    @while_open
     def unload(self, name: str) -> None:
         self._check_outside()
         if name in names_of(self._merged):
@@ -85,6 +93,7 @@ class MlxAdapters:
             raise self._unknown(name)
         self._refresh()
 
+    @while_open
     def restore(self, state: AdapterState) -> None:
         if state.merges != self._merges:
             raise AdapterError(
@@ -109,6 +118,7 @@ class MlxAdapters:
         """Name and spec of the adapter in training; another object once another one trains."""
         return self._trains
 
+    @while_open
     def trainable(self) -> dict[str, tuple[int, ...]]:
         found = tree_flatten(self._decoder.net.trainable_parameters())
         return {name: tuple(array.shape) for name, array in found}
@@ -129,23 +139,28 @@ class MlxAdapters:
                 layer.lora_A = arrays[lora.name_a(path)]
                 layer.lora_B = arrays[lora.name_b(path)]
 
+    @while_open
     def parameters(self) -> Params:
         return to_numpy(self.arrays())
 
+    @while_open
     def active(self) -> tuple[str, ...]:
         trains = (self._trains[0],) if self._trains is not None else ()
         return (*names_of(self._past), *trains)
 
+    @while_open
     def snapshot(self) -> AdapterState:
         past = tuple((one.name, one.spec, to_numpy(one.tensors)) for one in self._past)
         trains = None if self._trains is None else (*self._trains, self.parameters())
         return AdapterState(past=past, trainable=trains, merges=self._merges)
 
+    @while_open
     def save(self, path: Path, name: str | None = None) -> None:
         found = self._find(name)
         tensors = to_numpy(found.tensors)
         peft_files.write(path, found.spec, tensors, base=self._model_name, linears=self._linears)
 
+    @while_open
     def base_fingerprint(self) -> dict[str, int]:
         """The layers that are wrapped are read under their own names, so that attaching an
         adapter changes no key and no value."""
@@ -159,6 +174,7 @@ class MlxAdapters:
             found[".".join([*parents, leaf])] = checksum(tensor)
         return found
 
+    @while_open
     @contextlib.contextmanager
     def using(self, names: Sequence[str]) -> Iterator[None]:
         merged = [name for name in names_of(self._merged) if name not in names]
@@ -171,22 +187,26 @@ class MlxAdapters:
             if name not in (*names_of(self._merged), *self.active()):
                 raise self._unknown(name)
         before, self._only = self._only, frozenset(names)
-        self._refresh()
         try:
+            self._refresh()
             yield
         finally:
             self._only = before
-            self._refresh()
+            if not self._decoder.closed:
+                self._enter()  # what ran inside may have been another session
+                self._refresh()
 
     # -- merging -----------------------------------------------------------------------------
 
+    @while_open
     def merge_and_unload(self, bound: float = 0.1) -> MergeReport:
         self._check_outside()
         attached = [*self._past, *([] if self._trains is None else [self._find(None)])]
         if not attached:
             raise AdapterError("no adapter is attached, so there is nothing to merge")
         changes = self._changes(attached)
-        report = fold(self._decoder, changes, bound, self._everything)
+        with room_for("a merge"):
+            report = fold(self._decoder, changes, bound, self._everything)
         self._stop_training()
         self._past = []
         self._merged += attached
@@ -223,14 +243,30 @@ class MlxAdapters:
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _enter(self) -> None:
+        self._decoder.enter()
+
+    def _hold(self, past: list[Attached]) -> None:
+        """Let `past` be the frozen past; where there is no room for it, what was before."""
+        before, self._past = self._past, past
+        try:
+            self._refresh()
+        except BaseException:
+            self._past = before
+            raise
+
     def _train(self, name: str, spec: AdapterSpec, tensors: Params) -> None:
-        held = to_mlx(tensors)
+        held = to_mlx(tensors)  # may find no room: nothing is changed before
         for path in self._linears:
             if lora.name_a(path) in held:
                 layer = self._wrap(path)
                 layer.train_with(spec, held[lora.name_a(path)], held[lora.name_b(path)])
         self._trains = (name, spec)
-        self._refresh()
+        try:
+            self._refresh()
+        except BaseException:
+            self._stop_training()
+            raise
 
     def _stop_training(self) -> None:
         for layer in self._wrapped.values():
@@ -243,15 +279,17 @@ class MlxAdapters:
         return self._wrapped[path]
 
     def _refresh(self, dtype: mx.Dtype | None = None) -> None:
-        """Bring every layer to what acts now; a layer where nothing does is the base's own."""
+        """Bring every layer to what acts now; a layer where nothing does is the base's own. All
+        factors are computed before any layer is changed, so running out of room changes none."""
         acting = [one for one in self._past if self._only is None or one.name in self._only]
         trains = self._trains is not None and (self._only is None or self._trains[0] in self._only)
+        precision = dtype or self._decoder.dtype
+        past = {path: concatenated(pairs_of(acting, path), precision) for path in self._linears}
         for path, linear in self._linears.items():
-            pairs = pairs_of(acting, path)
-            if not pairs and path not in self._wrapped:
+            if past[path] is None and path not in self._wrapped:
                 continue
             layer = self._wrap(path)
-            layer.act(concatenated(pairs, dtype or self._decoder.dtype), trains)
+            layer.act(past[path], trains)
             replace(self._decoder.net, path, linear if layer.idle else layer)
             if layer.idle and not layer.trains:
                 del self._wrapped[path]

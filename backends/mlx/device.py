@@ -25,7 +25,7 @@ def gpu() -> str | None:
 
 
 def choose_device(spec: ModelSpec) -> Choice:
-    """`gpu` or `cpu`, made MLX's default device.
+    """`gpu` or `cpu`.
 
     Raises BackendUnavailable for a device that is not MLX's or not here.
     """
@@ -42,15 +42,14 @@ def choose_device(spec: ModelSpec) -> Choice:
         )
     if spec.device == "cpu" or found is None:
         because = "named" if spec.device == "cpu" else "MLX finds no Metal or CUDA device"
-        choice = Choice("cpu", because=because, key="device")
-    else:
-        because = "named" if spec.device == "gpu" else f"{found} is available"
-        choice = Choice("gpu", because=because, key="device")
-    _use(choice.name)
-    return choice
+        return Choice("cpu", because=because, key="device")
+    because = "named" if spec.device == "gpu" else f"{found} is available"
+    return Choice("gpu", because=because, key="device")
 
 
-def _use(name: str) -> None:
+def use(name: str) -> None:
+    """Make `gpu` or `cpu` what MLX computes on. Both settings are the process's, so every session
+    sets its own before it works."""
     mx.set_default_device(mx.gpu if name == "gpu" else mx.cpu)
     mx.set_cache_limit(CACHE_BYTES)
     # On the CPU each fused kernel is built with g++ at run time: seconds per shape, for nothing.
@@ -62,11 +61,12 @@ def _use(name: str) -> None:
 
 def choose_dtype(spec: ModelSpec, device: str) -> Choice:
     """The base weights' precision; adapters and optimizer are float32 everywhere."""
+    key = "model.dtype"
     if spec.dtype != "auto":
-        return Choice(spec.dtype, because="named", key="dtype")
+        return Choice(spec.dtype, because="named", key=key)
     if device == "cpu":
-        return Choice("float32", because="the device is the CPU", key="dtype")
-    return Choice("bfloat16", because="the device is a GPU", key="dtype")
+        return Choice("float32", because="the device is the CPU", key=key)
+    return Choice("bfloat16", because="the device is a GPU", key=key)
 
 
 _OUT_OF_MEMORY = (
@@ -77,6 +77,7 @@ _OUT_OF_MEMORY = (
     "insufficient memory",
     "resource limit",
     "cudamalloc",
+    "status_alloc_failed",
 )
 
 

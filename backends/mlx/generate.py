@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Generated, GenerateSpec, OnToken
-from backends.errors import ModelError
 from backends.mlx.cache import Cache
 from backends.mlx.device import room_for
 from backends.mlx.framework import mx
@@ -33,10 +32,9 @@ def generate(
     spec: GenerateSpec,
     on_token: OnToken | None = None,
 ) -> list[Generated]:
-    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt."""
-    if any(len(prompt) == 0 for prompt in prompts):
-        raise ValueError("a prompt has no token")
-    _check_limit(decoder, prompts, spec)
+    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt, and
+    ModelError for token ids or lengths that are not the model's."""
+    decoder.bounds.check_prompts(prompts, spec.max_tokens)
     answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
     for chunk in chunks(prompts, spec.batch_size):
         most = len(prompts[chunk[0]]) + spec.max_tokens
@@ -45,16 +43,6 @@ def generate(
             _decode(decoder, rows, [answers[i] for i in chunk], spec, on_token)
         mx.clear_cache()
     return [Generated(tuple(a.ids), "stop" if a.stop else "length") for a in answers]
-
-
-def _check_limit(decoder: Decoder, prompts: Sequence[Sequence[int]], spec: GenerateSpec) -> None:
-    limit = decoder.plan.limit
-    longest = max((len(prompt) for prompt in prompts), default=0) + spec.max_tokens
-    if limit is not None and longest > limit:
-        raise ModelError(
-            f"this model's rotations change past {limit} tokens; {longest} are asked for",
-            hint="ask for fewer tokens, or use `--backend torch`",
-        )
 
 
 def _decode(

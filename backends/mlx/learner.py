@@ -9,6 +9,7 @@ import numpy as np
 
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
+from backends.lifetime import while_open
 from backends.mlx.adamw import AdamW, clipped, global_norm
 from backends.mlx.adapters import MlxAdapters
 from backends.mlx.attached import Factors
@@ -29,33 +30,38 @@ class MlxLearner:
             raise AdapterError("no adapter is in training", hint="add or load one first")
         self._decoder, self._adapters, self._objective = decoder, adapters, objective
         self._training = training
-        self._optimizer = AdamW(spec, adapters.arrays())
+        with room_for("the optimizer's moments"):
+            self._optimizer = AdamW(spec, adapters.arrays())
         self._gradients: Factors | None = None
         self._seed, self._batches = spec.seed, 0
 
+    @while_open
     def accumulate(self, batch: Batch, window: Window) -> StepStats:
         found, gradients = self._differentiate(batch, window)
         self._batches += 1
         self._add(gradients)
         return found
 
+    @while_open
     def apply(self, learning_rate: float, max_grad_norm: float | None) -> float:
         gradients = self._gradients
         if gradients is None:
             raise AdapterError("nothing was accumulated since the last step")
-        norm = number(global_norm(gradients))
-        if np.isfinite(norm):
-            if max_grad_norm is not None:
-                gradients = clipped(gradients, norm, max_grad_norm)
-            with room_for("an optimizer step"):
+        with room_for("an optimizer step"):
+            norm = number(global_norm(gradients))
+            if np.isfinite(norm):
+                if max_grad_norm is not None:
+                    gradients = clipped(gradients, norm, max_grad_norm)
                 stepped = self._optimizer.step(self._current(), gradients, learning_rate)
-            self._adapters.put(stepped)
+                self._adapters.put(stepped)
         self.discard()
         return norm
 
+    @while_open
     def discard(self) -> None:
         self._gradients = None
 
+    @while_open
     def gradients(
         self, batch: Batch, window: Window, at: Params | None = None
     ) -> tuple[float, Params]:
@@ -68,15 +74,19 @@ class MlxLearner:
             self._adapters.put(before)
         return found.loss, {name: np.array(array) for name, array in gradients.items()}
 
+    @while_open
     def add_gradients(self, gradients: Params) -> None:
         self._add(self._taken(gradients))
 
+    @while_open
     def assign(self, params: Params) -> None:
         self._adapters.put(self._taken(params))
 
+    @while_open
     def state(self) -> Arrays:
         return {**self._optimizer.state(), "rng": np.array([self._seed, self._batches])}
 
+    @while_open
     def load_state(self, state: Arrays) -> None:
         if "rng" not in state:
             raise AdapterError("the optimizer state holds no `rng`: it is of another backend")
@@ -85,9 +95,13 @@ class MlxLearner:
         # The seed too: an adapter's files do not hold it.
         self._seed, self._batches = (int(value) for value in state["rng"])
 
+    def _enter(self) -> None:
+        self._decoder.enter()
+
     def _differentiate(self, batch: Batch, window: Window) -> tuple[StepStats, Factors]:
         """Figures and gradients, evaluated; what was accumulated before stays as it is."""
         held = self._current()
+        self._decoder.bounds.check_batch(batch)
         rows = Rows.of(batch)
 
         def loss_at(arrays: Factors) -> tuple[mx.array, mx.array]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from backends.errors import BackendError
+from backends.bounds import Bounds
+from backends.errors import FAULTS, ModelError, reason
 from backends.mlx import weights
+from backends.mlx.device import use
 from backends.mlx.framework import mx, nn, tree_flatten
+from backends.mlx.norm import GemmaNorm
 from backends.mlx.plan import FAMILIES, FULL, SLIDING, Plan, read_plan
 from backends.mlx.rope import Rope
 
@@ -25,17 +29,28 @@ Mask = Any
 class Decoder:
     """`net` is mlx-lm's module, for names and parameters; `plan` says how to run it."""
 
-    def __init__(self, net: Any, plan: Plan, folder: Path) -> None:
+    def __init__(self, net: Any, plan: Plan, folder: Path, device: str) -> None:
         self._net: Any | None = net
+        self._device = device
         self.plan = plan
         self.folder = folder
+        self.bounds = Bounds(net.model.embed_tokens.weight.shape[0], plan.limit)
 
     @property
     def net(self) -> Any:
-        """Raises BackendError once closed: whoever still holds the decoder holds no weights."""
+        """Raises ModelError once closed: whoever still holds the decoder holds no weights."""
         if self._net is None:
-            raise BackendError("this session is closed")
+            raise ModelError("this session is closed", hint="open the model again")
         return self._net
+
+    @property
+    def closed(self) -> bool:
+        return self._net is None
+
+    def enter(self) -> None:
+        """Before any work: raises ModelError once closed, and makes this model's device MLX's."""
+        if self.net is not None:
+            use(self._device)
 
     def close(self) -> None:
         self._net = None
@@ -64,7 +79,7 @@ class Decoder:
             h = h.astype(mx.float32)
         if self.plan.embed_scale is not None:
             # transformers rounds the scale to the weights' precision: exact in float32.
-            h = h * mx.array(self.plan.embed_scale, mx.float32).astype(self.dtype)
+            h = h * mx.array(self.plan.embed_scale, mx.float32).astype(h.dtype)
         past = caches if caches is not None else [None] * len(body.layers)
         for layer, kind, cache in zip(body.layers, self.plan.kinds, past, strict=True):
             h = layer(h, masks[kind], cache)
@@ -111,20 +126,28 @@ class Decoder:
 
     def pristine(self, path: str) -> mx.array:
         """A layer's weight as the file holds it, in the file's precision."""
-        return weights.read(self.folder, tied=self.plan.tied)[f"{path}.weight"]
+        return weights.read(self.folder)[f"{path}.weight"]
 
 
-def load(folder: Path, dtype: mx.Dtype, longest: int) -> Decoder:
+def load(folder: Path, dtype: mx.Dtype, longest: int, device: str) -> Decoder:
     """The model of `folder`, frozen, its weights in `dtype`. Raises ModelError."""
     plan = read_plan(folder, longest)
-    net = _build(plan)
-    found = weights.read(folder, tied=plan.tied)
+    found = weights.read(folder)
+    if plan.tied and weights.HEAD in found:
+        plan = replace(plan, tied=weights.drop_equal_head(found, dtype))
+    try:
+        net = _build(plan)
+    except FAULTS as error:
+        raise ModelError(
+            f"the config makes no model of mlx-lm's: {reason(error)}",
+            where=str(folder / "config.json"),
+        ) from error
     weights.check(found, dict(tree_flatten(net.parameters())), folder)
     net.load_weights([(name, tensor.astype(dtype)) for name, tensor in found.items()])
     net.eval()
     net.freeze()
     mx.eval(net.parameters())
-    return Decoder(net, plan, folder)
+    return Decoder(net, plan, folder, device)
 
 
 def _build(plan: Plan) -> Any:
@@ -133,11 +156,28 @@ def _build(plan: Plan) -> Any:
     # What mlx-lm would read wrongly is replaced below, so it gets neutral values.
     neutral = {"rope_theta": 1.0, "rope_scaling": None, "rope_parameters": None}
     settings = {**plan.settings, **neutral, "layer_types": None, "partial_rotary_factor": 1.0}
+    settings["tie_word_embeddings"] = plan.tied
     net = family.Model(family.ModelArgs.from_dict(settings))
     if plan.family == "gemma3_text":
         net.tie_word_embeddings = plan.tied
         if plan.tied:
             net.pop("lm_head")
+        _own_norms(net, float(settings["rms_norm_eps"]))
     for layer, kind in zip(net.model.layers, plan.kinds, strict=True):
         layer.self_attn.rope = Rope(plan.rotations[kind])
     return net
+
+
+def _own_norms(net: Any, eps: float) -> None:
+    body = net.model
+    body.norm = GemmaNorm(body.norm.weight, eps)
+    for layer in body.layers:
+        for name in (
+            "input_layernorm",
+            "post_attention_layernorm",
+            "pre_feedforward_layernorm",
+            "post_feedforward_layernorm",
+        ):
+            setattr(layer, name, GemmaNorm(getattr(layer, name).weight, eps))
+        for name in ("q_norm", "k_norm"):
+            setattr(layer.self_attn, name, GemmaNorm(getattr(layer.self_attn, name).weight, eps))

@@ -13,9 +13,10 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
-from backends.errors import ModelError
+from backends.bounds import Bounds, rotary_limit
+from backends.errors import FAULTS, ModelError, reason
 from backends.mlx.rope import Rotation, rotation
-from backends.model_files import read_config, served
+from backends.model_files import check_sizes, read_config, served
 
 FAMILIES = {
     "llama": "llama",
@@ -26,6 +27,8 @@ FAMILIES = {
     "phi3": "phi3",
 }
 """Family -> the module of mlx_lm.models whose layers compute it."""
+
+_CONFIG_FAULTS: tuple[type[Exception], ...] = (*FAULTS, StrictDataclassError)
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -43,11 +46,7 @@ class Plan:
     embed_scale: float | None
     softcap: float | None
     tied: bool
-
-    @property
-    def limit(self) -> int | None:
-        limits = [one.limit for one in self.rotations.values() if one.limit is not None]
-        return min(limits, default=None)
+    limit: int | None
 
 
 def read_plan(folder: Path, longest: int) -> Plan:
@@ -57,30 +56,45 @@ def read_plan(folder: Path, longest: int) -> Plan:
     where = str(folder / "config.json")
     settings = _normalised(folder, where)
     _refuse(family, {**settings, "quantization": raw.get("quantization")}, where)
-    kinds = _kinds(family, settings, where)
+    try:
+        kinds = _kinds(family, settings, where)
+        rotations = _rotations(family, settings, kinds, where)
+        positions = int(settings["max_position_embeddings"])
+        limit = rotary_limit(settings["rope_parameters"], positions)
+    except FAULTS as error:
+        raise ModelError(f"the config cannot be read: {reason(error)}", where=where) from error
+    Bounds(int(settings["vocab_size"]), limit).check_length(longest, where)
     gemma = family == "gemma3_text"
     return Plan(
         family=family,
         settings=settings,
         kinds=kinds,
-        rotations=_rotations(family, settings, kinds, longest, where),
+        rotations=rotations,
         window=settings.get("sliding_window") if SLIDING in kinds else None,
         embed_scale=float(settings["hidden_size"]) ** 0.5 if gemma else None,
         softcap=settings.get("final_logit_softcapping") if gemma else None,
         tied=bool(settings["tie_word_embeddings"]),
+        limit=limit,
     )
 
 
 def _normalised(folder: Path, where: str) -> dict[str, Any]:
     """The config with transformers' defaults, old keys moved to their new places."""
     from transformers import AutoConfig
+    from transformers.utils import logging
 
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it has to say about a config is said here
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"transformers refuses the model's config: {why}", where=where) from error
-    settings = config.to_dict()
+        settings = config.to_dict()
+    except _CONFIG_FAULTS as error:
+        raise ModelError(
+            f"transformers refuses the model's config: {reason(error)}", where=where
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    check_sizes(settings, where)
     heads = settings["num_attention_heads"]
     settings["num_key_value_heads"] = settings.get("num_key_value_heads") or heads
     settings["head_dim"] = settings.get("head_dim") or settings["hidden_size"] // heads
@@ -101,7 +115,7 @@ def _kinds(family: str, settings: dict[str, Any], where: str) -> tuple[str, ...]
 
 
 def _rotations(
-    family: str, settings: dict[str, Any], kinds: tuple[str, ...], longest: int, where: str
+    family: str, settings: dict[str, Any], kinds: tuple[str, ...], where: str
 ) -> dict[str, Rotation]:
     nested = settings["rope_parameters"]
     found = {}
@@ -113,7 +127,7 @@ def _rotations(
                 f"`{family}` with partial_rotary_factor {partial} is not served by mlx", where=where
             )
         dims = int(settings["head_dim"] * partial)
-        found[kind] = rotation(own, dims, int(settings["max_position_embeddings"]), longest, where)
+        found[kind] = rotation(own, dims, int(settings["max_position_embeddings"]), where)
     return found
 
 

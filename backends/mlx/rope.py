@@ -22,12 +22,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rotation:
-    """`inverse` float32 [dims/2]: radians per position. `factor` multiplies cosine and sine.
-    `limit`: the longest sequence, in tokens, for which these frequencies are the model's."""
+    """`inverse` float32 [dims/2]: radians per position. `factor` multiplies cosine and sine."""
 
     inverse: Floats
     factor: float = 1.0
-    limit: int | None = None
 
 
 class Rope(nn.Module):  # type: ignore[misc]
@@ -48,13 +46,11 @@ class Rope(nn.Module):  # type: ignore[misc]
         )
 
 
-def rotation(
-    settings: Mapping[str, Any], dims: int, positions: int, longest: int, where: str
-) -> Rotation:
+def rotation(settings: Mapping[str, Any], dims: int, positions: int, where: str) -> Rotation:
     """The rotation of `dims` features that `settings` (transformers' `rope_parameters`) describe.
 
-    `positions` is max_position_embeddings, `longest` the longest row that will be fed. Raises
-    ModelError for a type that is not served, or whose frequencies change within `longest`.
+    `positions` is max_position_embeddings. Those of `longrope` and `dynamic` hold for short rows:
+    up to `bounds.rotary_limit`. Raises ModelError for a type that is not served.
     """
     kind = str(settings.get("rope_type", "default"))
     plain = _plain(float(settings["rope_theta"]), dims)
@@ -67,25 +63,14 @@ def rotation(
     if kind == "yarn":
         return _yarn(settings, dims, positions)
     if kind == "longrope":
-        return _within(_longrope(settings, dims, positions), kind, longest, where)
+        return _longrope(settings, dims, positions)
     if kind == "dynamic":
-        return _within(Rotation(plain, limit=positions), kind, longest, where)
+        return Rotation(plain)
     raise ModelError(
         f"the mlx backend does not know the rope type `{kind}`",
         where=where,
         hint="it knows: default, linear, llama3, yarn, longrope, dynamic; or use `--backend torch`",
     )
-
-
-def _within(found: Rotation, kind: str, longest: int, where: str) -> Rotation:
-    if found.limit is not None and longest > found.limit:
-        raise ModelError(
-            f"rope type `{kind}` changes its frequencies past {found.limit} tokens, and rows of "
-            f"{longest} are to be fed",
-            where=where,
-            hint=f"keep rows within {found.limit} tokens, or use `--backend torch`",
-        )
-    return found
 
 
 def _plain(theta: float, dims: int) -> Floats:
@@ -154,4 +139,4 @@ def _longrope(settings: Mapping[str, Any], dims: int, positions: int) -> Rotatio
         given = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(context))
     short: Floats = np.array(settings["short_factor"], dtype=np.float32)
     stretched = short * _wavelengths(float(settings["rope_theta"]), dims)
-    return Rotation(np.float32(1.0) / stretched, factor=float(given), limit=context)
+    return Rotation(np.float32(1.0) / stretched, factor=float(given))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import model_files
+from backends.asked import check_spec
 from backends.contract import (
     AdapterManager,
     Batch,
@@ -25,9 +26,10 @@ from backends.contract import (
     World,
 )
 from backends.errors import ModelError
+from backends.lifetime import while_open
 from backends.mlx import blas, memory
 from backends.mlx.adapters import MlxAdapters
-from backends.mlx.device import DTYPES, choose_device, choose_dtype, room_for
+from backends.mlx.device import DTYPES, choose_device, choose_dtype, room_for, use
 from backends.mlx.framework import mx, tree_flatten
 from backends.mlx.generate import generate
 from backends.mlx.learner import MlxLearner
@@ -39,11 +41,13 @@ class MlxSession:
     """The contract's Session."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        check_spec(spec)
         folder = model_files.resolve(spec.path, spec.revision)
         device, attention = choose_device(spec), _attention(spec)
         dtype = choose_dtype(spec, device.name)
+        use(device.name)
         with room_for("the model"):
-            decoder = load(folder, DTYPES[dtype.name], spec.longest_row)
+            decoder = load(folder, DTYPES[dtype.name], spec.longest_row, device.name)
         self._decoder = decoder
         self._adapters = MlxAdapters(decoder, model_files.name_of(spec.path))
         self.adapters: AdapterManager = self._adapters
@@ -53,10 +57,13 @@ class MlxSession:
         served = (blas.loaded(),) if device.name == "cpu" else ()
         self.choices: tuple[Choice, ...] = (device, dtype, attention, *served)
 
+    @while_open
     def learner(self, objective: Objective, optimizer: OptimizerSpec) -> MlxLearner:
         return MlxLearner(self._decoder, self._adapters, objective, optimizer)
 
+    @while_open
     def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
+        self._decoder.bounds.check_batch(batch)
         rows = Rows.of(batch)
         with room_for(_size(batch)):
             tokens = token_logprobs(self._decoder, rows)
@@ -67,10 +74,13 @@ class MlxSession:
         spread[rows.place] = np.array(tokens)
         return LogProbs(rows=sums, tokens=spread.reshape(batch.ids.shape))
 
+    @while_open
     def logits(self, batch: Batch) -> NDArray[np.float32]:
+        self._decoder.bounds.check_batch(batch)
         with room_for(_size(batch)):
             return np.array(self._decoder.logits(mx.array(batch.ids)))
 
+    @while_open
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -88,6 +98,9 @@ class MlxSession:
         self._adapters.close()
         gc.collect()
         mx.clear_cache()
+
+    def _enter(self) -> None:
+        self._decoder.enter()
 
 
 def _attention(spec: ModelSpec) -> Choice:

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import cast
 
+from backends import weight_files
 from backends.errors import ModelError
 from backends.mlx.framework import mx
 
-INDEX = "model.safetensors.index.json"
-_NOT_WEIGHTS = ("rotary_emb.inv_freq",)
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def shards(folder: Path) -> list[Path]:
-    """The files that make the model: those the index names, else the usual name, else the one."""
-    index = folder / INDEX
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ModelError("cannot read the weights' index", where=str(index)) from error
-        files = [folder / name for name in names]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise ModelError(f"weights are missing: {', '.join(missing)}", where=str(folder))
-        return files
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
-        names_found = ", ".join(file.name for file in found)
-        raise ModelError(f"which of these is the model: {names_found}?", where=str(folder))
-    return found
-
-
-def read(folder: Path, *, tied: bool) -> dict[str, mx.array]:
-    """Name -> tensor, unevaluated. A tied model's stored head is its embedding, and left out."""
+def read(folder: Path) -> dict[str, mx.array]:
+    """Name -> tensor, unevaluated."""
     tensors: dict[str, mx.array] = {}
-    for file in shards(folder):
+    for file in weight_files.shards(folder):
         try:
             tensors.update(cast(dict[str, mx.array], mx.load(str(file))))
         except (RuntimeError, ValueError) as error:
@@ -46,20 +23,34 @@ def read(folder: Path, *, tied: bool) -> dict[str, mx.array]:
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if not name.endswith(_NOT_WEIGHTS) and not (tied and name == "lm_head.weight")
+        if not name.endswith(weight_files.NOT_WEIGHTS)
     }
+
+
+def drop_equal_head(tensors: dict[str, mx.array], dtype: mx.Dtype) -> bool:
+    """Of a model whose config ties its head: drop the stored one where it is the embedding in
+    `dtype`, and say so. Another head is the model's own, whatever the config says: transformers 5
+    then leaves the two untied."""
+    if EMBEDDING not in tensors:
+        return True
+    embedding, head = (tensors[name].astype(dtype) for name in (EMBEDDING, HEAD))
+    same = bool(mx.array_equal(embedding, head).item())
+    if same:
+        del tensors[HEAD]
+    return same
 
 
 def check(found: dict[str, mx.array], wanted: dict[str, mx.array], folder: Path) -> None:
     """Raises ModelError unless names and shapes are exactly the model's and all are floats."""
+    kinds = weight_files.dtypes(folder)
     faults = [f"`{name}` is missing" for name in sorted(wanted.keys() - found.keys())]
     faults += [f"`{name}` is not the model's" for name in sorted(found.keys() - wanted.keys())]
     for name in sorted(found.keys() & wanted.keys()):
         have, need = found[name], wanted[name]
         if have.shape != need.shape:
             faults.append(f"`{name}` is {have.shape}, the config says {need.shape}")
-        elif not mx.issubdtype(have.dtype, mx.floating):
-            faults.append(f"`{name}` is {have.dtype}, which is no plain float")
+        elif kinds[name] not in weight_files.FLOATS:
+            faults.append(f"`{name}` is {kinds[name]}, which is no plain float")
     if faults:
         more = f"; and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise ModelError(

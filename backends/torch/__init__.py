@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from packaging.version import Version
 
 from backends.contract import Availability, ModelSpec, Session
-from backends.errors import BackendUnavailable
+from backends.errors import BackendUnavailable, reason
 
 NEEDS = {"torch": "2.11", "transformers": "5.0", "peft": "0.19"}
 INSTALL = 'pip install "mindprint[torch]"'
+REPAIR = f"{INSTALL} --force-reinstall"
 
 
 class TorchBackend:
@@ -21,7 +22,7 @@ class TorchBackend:
 
     def availability(self) -> Availability:
         """Versions are read from package metadata; torch is imported only when all are there."""
-        missing = [library for library in NEEDS if find_spec(library) is None]
+        missing = [library for library in NEEDS if not _installed(library)]
         if missing:
             return Availability(False, f"not installed: {', '.join(missing)}", hint=INSTALL)
         versions = {library: metadata.version(library) for library in NEEDS}
@@ -31,11 +32,14 @@ class TorchBackend:
             if Version(versions[library]) < Version(least)
         ]
         if old:
-            reason = f"too old: {', '.join(old)}"
-            return Availability(False, reason, hint=f"{INSTALL} --upgrade", versions=versions)
-        devices = _devices()
-        reason = f"torch {versions['torch']} on {', '.join(devices)}"
-        return Availability(True, reason, versions=versions, devices=devices)
+            why = f"too old: {', '.join(old)}"
+            return Availability(False, why, hint=f"{INSTALL} --upgrade", versions=versions)
+        try:
+            devices = _devices()
+        except (ImportError, OSError, AttributeError) as error:
+            return Availability(False, _unloaded("torch", error), hint=REPAIR, versions=versions)
+        why = f"torch {versions['torch']} on {', '.join(devices)}"
+        return Availability(True, why, versions=versions, devices=devices)
 
     def open(self, spec: ModelSpec) -> Session:
         """Raises BackendUnavailable, or ModelError when the model cannot be opened as asked."""
@@ -44,9 +48,27 @@ class TorchBackend:
             raise BackendUnavailable(
                 f"the torch backend does not work here: {found.reason}", hint=found.hint
             )
-        from backends.torch.session import TorchSession
-
+        try:
+            from backends.torch.session import TorchSession
+        except (ImportError, OSError) as error:
+            raise BackendUnavailable(
+                f"the torch backend does not work here: {_unloaded('it', error)}", hint=REPAIR
+            ) from error
         return TorchSession(spec)
+
+
+def _installed(library: str) -> bool:
+    """Both found and registered: a stray folder of that name is not the library."""
+    try:
+        metadata.version(library)
+        return find_spec(library) is not None
+    except (metadata.PackageNotFoundError, ValueError):  # a half-imported module has no spec
+        return False
+
+
+def _unloaded(what: str, error: BaseException) -> str:
+    """Installed, but its libraries or its files are not as they were made."""
+    return f"{what} does not load: {reason(error)}"
 
 
 def _devices() -> tuple[str, ...]:

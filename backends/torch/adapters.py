@@ -12,8 +12,10 @@ import numpy as np
 from backends import lora, peft_files
 from backends.contract import AdapterSpec, AdapterState, MergeReport, Params
 from backends.errors import AdapterError
+from backends.lifetime import while_open
 from backends.torch.fingerprint import checksum
 from backends.torch.frozen import Frozen, by_path
+from backends.torch.memory import room_for
 from backends.torch.merge import changes_of, fold, probe_logits
 from backends.torch.model import Opened
 from backends.torch.past import Past
@@ -36,6 +38,7 @@ class TorchAdapters:
 
     # Attaching and detaching
 
+    @while_open
     def add(self, spec: AdapterSpec, name: str) -> None:
         self._check_free(name)
         paths = lora.select(self._linears, spec.targets)
@@ -44,25 +47,31 @@ class TorchAdapters:
             out, inputs = self._shape(path)
             fresh[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
             fresh[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
-        self._training = Trainable(self._model, name, spec, paths, fresh)
+        with room_for("the adapter", self._opened.device, where="adapter.rank"):
+            self._training = Trainable(self._model, name, spec, paths, fresh)
 
+    @while_open
     def load(self, path: Path, name: str, *, frozen: bool = False) -> None:
         spec, params = peft_files.read(path)
         peft_files.check(spec, params, {layer: self._shape(layer) for layer in self._linears})
         self._check_free(name, training=not frozen)
         adapter = Frozen(name, spec, params)
-        if frozen:
-            self._past.hold([*self._past.adapters, adapter])
-        else:
-            self._train(adapter)
+        with room_for("the adapter", self._opened.device, where=str(path)):
+            if frozen:
+                self._past.hold([*self._past.adapters, adapter])
+            else:
+                self._train(adapter)
 
+    @while_open
     def freeze(self, name: str) -> None:
         self._check_outside()
         training = self._named_training(name)
         adapter = Frozen(name, training.spec, training.values())
+        with room_for("the frozen adapter", self._opened.device):
+            self._past.hold([*self._past.adapters, adapter])  # first: it may find no room
         self._drop_training()
-        self._past.hold([*self._past.adapters, adapter])
 
+    @while_open
     def unload(self, name: str) -> None:
         self._check_outside()
         if self._training is not None and self._training.name == name:
@@ -77,6 +86,7 @@ class TorchAdapters:
         else:
             raise self._unknown(name)
 
+    @while_open
     def merge_and_unload(self, bound: float = 0.1) -> MergeReport:
         self._check_outside()
         everything = list(self._past.adapters)
@@ -86,7 +96,8 @@ class TorchAdapters:
         if not everything:
             raise AdapterError("nothing is attached that could be merged")
         changes = changes_of(self._linears, by_path(self._merged), by_path(everything))
-        report = fold(self._opened, changes, bound, self._probe)
+        with room_for("a merge", self._opened.device, where="handoff"):
+            report = fold(self._opened, changes, bound, self._probe)
         self._detach_all()
         self._merged += everything
         self._merges += 1
@@ -94,6 +105,7 @@ class TorchAdapters:
 
     # Looking
 
+    @while_open
     def trainable(self) -> dict[str, tuple[int, ...]]:
         return {
             contract_name(name): tuple(parameter.shape)
@@ -101,13 +113,16 @@ class TorchAdapters:
             if parameter.requires_grad
         }
 
+    @while_open
     def parameters(self) -> Params:
         return {} if self._training is None else self._training.values()
 
+    @while_open
     def active(self) -> tuple[str, ...]:
         last = () if self._training is None else (self._training.name,)
         return (*self._past.names(), *last)
 
+    @while_open
     def base_fingerprint(self) -> dict[str, int]:
         trained = {id(parameter) for parameter in self.tensors().values()}
         return {
@@ -124,6 +139,7 @@ class TorchAdapters:
     def training(self) -> Trainable | None:
         return self._training
 
+    @while_open
     @contextlib.contextmanager
     def using(self, names: Sequence[str]) -> Iterator[None]:
         attached = self.active()
@@ -145,12 +161,14 @@ class TorchAdapters:
 
     # Keeping
 
+    @while_open
     def snapshot(self) -> AdapterState:
         past = tuple((p.name, p.spec, _copies(p.params)) for p in self._past.adapters)
         training = self._training
         state = None if training is None else (training.name, training.spec, training.values())
         return AdapterState(past=past, trainable=state, merges=self._merges)
 
+    @while_open
     def restore(self, state: AdapterState) -> None:
         self._check_outside()
         if state.merges != self._merges:
@@ -175,6 +193,7 @@ class TorchAdapters:
             else:
                 self._train(Frozen(wanted[0], wanted[1], wanted[2]))
 
+    @while_open
     def save(self, path: Path, name: str | None = None) -> None:
         adapter = self._find(name)
         peft_files.write(
@@ -182,12 +201,15 @@ class TorchAdapters:
         )
 
     def close(self) -> None:
-        """Let go of everything, so that the model can be freed."""
+        """Let go of everything, so that the model can be freed whoever holds this."""
         self._detach_all()
         self._merged = []
-        del self._opened, self._model, self._linears, self._past
+        del self._model, self._linears, self._past
 
     # Inside
+
+    def _enter(self) -> None:
+        self._opened.check_open()
 
     def _shape(self, path: str) -> tuple[int, int]:
         layer = self._linears[path]

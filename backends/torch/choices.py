@@ -49,7 +49,7 @@ def dtype(spec: ModelSpec, device_name: str) -> Choice:
 
 def attention(spec: ModelSpec, config: Any, device_name: str, dtype_name: str) -> Choice:
     """`auto` is sdpa, which honours causal, padding and sliding-window masks, unless the model
-    caps its attention scores, which only eager does.
+    caps its attention scores, which only eager does, or the device is MPS.
 
     Raises ModelError where what was named would compute something else.
     """
@@ -58,6 +58,10 @@ def attention(spec: ModelSpec, config: Any, device_name: str, dtype_name: str) -
     if spec.attention == "auto":
         if capped:
             return Choice("eager", "this model caps attention scores, which sdpa leaves out", key)
+        if device_name == "mps":
+            # pytorch#167515: rows whose keys are all masked, as a left-padded batch's are.
+            why = "PyTorch's fused attention is wrong on MPS for the masks of padded prompts"
+            return Choice("eager", why, key)
         return Choice("sdpa", "PyTorch's fused attention, exact with sliding windows", key)
     if spec.attention == "sdpa" and capped:
         raise ModelError(

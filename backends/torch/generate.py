@@ -32,9 +32,9 @@ def generate(
     spec: GenerateSpec,
     on_token: OnToken | None = None,
 ) -> list[Generated]:
-    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt."""
-    if any(len(prompt) == 0 for prompt in prompts):
-        raise ValueError("a prompt has no token")
+    """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt, and
+    ModelError for token ids or lengths that are not the model's."""
+    opened.bounds.check_prompts(prompts, spec.max_tokens)
     answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
     for chunk in chunks(prompts, spec.batch_size):
         shape = (len(chunk), len(prompts[chunk[0]]) + spec.max_tokens)
@@ -60,8 +60,8 @@ def _decode(
         hidden = opened.hidden(
             ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
         )
-        logits = opened.head(hidden[:, -1]).cpu().numpy()
-        going = _extend(answers, logits, spec, on_token)
+        tokens = _drawn(answers, opened.head(hidden[:, -1]), spec)
+        going = _extend(answers, tokens, spec, on_token)
         if not going:
             return
         if len(going) < len(answers):
@@ -76,14 +76,13 @@ def _decode(
 
 def _extend(
     answers: list[Answer],
-    logits: np.ndarray[Any, Any],
+    tokens: list[int],
     spec: GenerateSpec,
     on_token: OnToken | None,
 ) -> list[int]:
-    """Draw each row's next token; indices of the rows that go on."""
+    """Give each row its next token; indices of the rows that go on."""
     going = []
-    for index, answer in enumerate(answers):
-        token = draw(logits[index], spec, answer.rng)
+    for index, (answer, token) in enumerate(zip(answers, tokens, strict=True)):
         if token in spec.stop_ids:
             answer.stop = True
             continue
@@ -93,6 +92,14 @@ def _extend(
         if len(answer.ids) < spec.max_tokens:
             going.append(index)
     return going
+
+
+def _drawn(answers: list[Answer], logits: Any, spec: GenerateSpec) -> list[int]:
+    """Each row's next token. Greedily where the logits lie: only the indices leave the device."""
+    if spec.temperature == 0.0:
+        return [int(token) for token in logits.argmax(dim=-1).tolist()]  # the first of equal ones
+    held = logits.cpu().numpy()
+    return [draw(held[index], spec, answer.rng) for index, answer in enumerate(answers)]
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:

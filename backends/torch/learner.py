@@ -11,9 +11,10 @@ import torch
 
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
+from backends.lifetime import while_open
 from backends.torch.adapters import TorchAdapters
 from backends.torch.losses import batch_loss
-from backends.torch.memory import out_of_memory
+from backends.torch.memory import out_of_memory, room_for
 from backends.torch.model import Opened
 from backends.torch.noise import Noise
 from backends.torch.trainable import array
@@ -47,12 +48,16 @@ class TorchLearner:
             eps=optimizer.eps,
             weight_decay=optimizer.weight_decay,
         )
+        with room_for("the optimizer's moments", opened.device, where="adapter.rank"):
+            self._start()
 
+    @while_open
     def accumulate(self, batch: Batch, window: Window) -> StepStats:
         stats, gradients = self._differentiate(batch, window)
         self._add(gradients)
         return stats
 
+    @while_open
     def apply(self, learning_rate: float, max_grad_norm: float | None) -> float:
         parameters = list(self._current().values())
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -61,16 +66,22 @@ class TorchLearner:
         norm = torch.nn.utils.get_total_norm(gradients)
         value = float(norm.item())
         if np.isfinite(value):
-            if max_grad_norm is not None:
-                torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
-            self._optimizer.param_groups[0]["lr"] = learning_rate
-            self._optimizer.step()
+            with room_for("an optimizer step", self._opened.device, where="adapter.rank"):
+                # What AdamW needs beside its moments, asked for before anything is changed.
+                spare = [torch.empty_like(parameter) for parameter in parameters]
+                del spare
+                if max_grad_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+                self._optimizer.param_groups[0]["lr"] = learning_rate
+                self._optimizer.step()
         self.discard()
         return value
 
+    @while_open
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
 
+    @while_open
     def gradients(
         self, batch: Batch, window: Window, at: Params | None = None
     ) -> tuple[float, Params]:
@@ -79,6 +90,7 @@ class TorchLearner:
         named = zip(self._parameters, gradients, strict=True)
         return stats.loss, {name: array(gradient) for name, gradient in named}
 
+    @while_open
     def add_gradients(self, gradients: Params) -> None:
         self._same_names(gradients)
         self._add(
@@ -88,6 +100,7 @@ class TorchLearner:
             ]
         )
 
+    @while_open
     def assign(self, params: Params) -> None:
         self._same_names(params)
         for name, parameter in self._current().items():
@@ -98,17 +111,18 @@ class TorchLearner:
             with torch.no_grad():
                 parameter.copy_(value)
 
+    @while_open
     def state(self) -> Arrays:
         found: Arrays = {"step": np.array(self._steps(), dtype=np.int64)}
         for name, parameter in self._current().items():
-            moments = self._optimizer.state.get(parameter)
-            for key, stored in (("m", "exp_avg"), ("v", "exp_avg_sq")):
-                tensor = torch.zeros_like(parameter) if moments is None else moments[stored]
-                found[f"{key}.{name}"] = array(tensor)
+            moments = self._optimizer.state[parameter]
+            found[f"m.{name}"] = array(moments["exp_avg"])
+            found[f"v.{name}"] = array(moments["exp_avg_sq"])
         if self._noise is not None:
             found["rng"] = self._noise.state()
         return found
 
+    @while_open
     def load_state(self, state: Arrays) -> None:
         current = self._current()
         expected = {"step", *(f"{key}.{name}" for name in current for key in "mv")}
@@ -126,10 +140,24 @@ class TorchLearner:
         if self._noise is not None:
             self._noise.set_state(state["rng"])
 
+    def _start(self) -> None:
+        """Moments as AdamW's first step would make them; here, so that running out of room for
+        them is found before a step is half done."""
+        for parameter in self._parameters.values():
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(0.0),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+    def _enter(self) -> None:
+        self._opened.check_open()
+
     def _differentiate(self, batch: Batch, window: Window) -> tuple[StepStats, Any]:
         """Figures and gradients, touching no `.grad`, so that running out of memory half
         way through leaves what was accumulated intact."""
         parameters = list(self._current().values())
+        self._opened.bounds.check_batch(batch)
         noise = contextlib.nullcontext() if self._noise is None else self._noise.active()
         with out_of_memory(batch.ids.shape, self._opened.device), torch.enable_grad():
             with noise, self._dropout():

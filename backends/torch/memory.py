@@ -37,18 +37,36 @@ def release(device: Any) -> None:
         torch.mps.empty_cache()
 
 
+_SIGNS = (
+    "can't allocate memory",  # the CPU allocator
+    "not enough memory",  # the same on Windows
+    "out of memory",  # CUDA below PyTorch's allocator, and MPS
+    "status_alloc_failed",  # cuBLAS and cuDNN, for their workspaces
+)
+
+
 @contextlib.contextmanager
 def out_of_memory(shape: tuple[int, ...], device: Any) -> Iterator[None]:
     """Turn the framework's out-of-memory errors into the contract's; `shape` is the batch's."""
+    hint = "lower batch_size (and raise accumulate by as much), or shorten max_tokens"
+    with room_for(f"{shape[0]} rows of {shape[1]} tokens", device, where="batch_size", hint=hint):
+        yield
+
+
+@contextlib.contextmanager
+def room_for(what: str, device: Any, *, where: str = "", hint: str = "") -> Iterator[None]:
+    """The same for anything else that takes memory."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        fault = _fault(shape, device, error)
-    except RuntimeError as error:
-        # The CPU allocator and MPS raise a plain RuntimeError.
-        if not any(sign in str(error) for sign in ("can't allocate memory", "out of memory")):
+    except (RuntimeError, MemoryError) as error:
+        if not tells_of_memory(error):
             raise
-        fault = _fault(shape, device, error)
+        said = str(error).strip().splitlines()
+        fault = OutOfMemory(
+            f"{device.type} has no room for {what}" + (f": {said[0]}" if said else ""),
+            where=where,
+            hint=hint or "use a smaller model, a lower model.dtype or a smaller adapter",
+        )
     else:
         return
     # Raised outside the handler: its traceback would keep the failed pass's tensors alive.
@@ -56,13 +74,11 @@ def out_of_memory(shape: tuple[int, ...], device: Any) -> Iterator[None]:
     raise fault
 
 
-def _fault(shape: tuple[int, ...], device: Any, error: BaseException) -> OutOfMemory:
-    first = str(error).strip().splitlines()[0]
-    return OutOfMemory(
-        f"{device.type} has no room for {shape[0]} rows of {shape[1]} tokens: {first}",
-        where="batch_size",
-        hint="lower batch_size (and raise accumulate by as much), or shorten max_tokens",
-    )
+def tells_of_memory(error: BaseException) -> bool:
+    """The CPU allocator, MPS and cuBLAS raise a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sign in str(error).lower() for sign in _SIGNS)
 
 
 def _peak_rss(info: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from backends.sampling import probe_rows
 from backends.torch.frozen import Factors
 from backends.torch.model import Opened
 from backends.torch.precise import float32_arithmetic
+from backends.weight_files import shards
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,8 @@ class Pristine:
     """The tensors of the model's safetensors files, read one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        index = folder / "model.safetensors.index.json"
-        whole = folder / "model.safetensors"
-        if index.is_file():
-            names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-            files = [folder / name for name in sorted(names)]
-        else:
-            files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
         self._file: dict[str, Path] = {}
-        for file in files:
+        for file in shards(folder):
             with safe_open(file, framework="pt") as opened:
                 self._file.update(dict.fromkeys(opened.keys(), file))
 
@@ -75,8 +68,9 @@ def fold(
     done: list[Change] = []
     try:
         for change in changes:
-            error, delta = _rewrite(pristine, change)
-            done.append(change)
+            before = _unchanged(pristine, change)
+            done.append(change)  # first: an interrupted assignment is undone as well
+            error, delta = _rewrite(pristine, change, before)
             errors.append(error)
             deltas.append(delta)
         merged = logits_with(False)
@@ -100,8 +94,8 @@ def probe_logits(opened: Opened) -> Any:
         return opened.head(opened.hidden(ids)).cpu()
 
 
-def _rewrite(pristine: Pristine, change: Change) -> tuple[float, float]:
-    """Assign the merged weight; squared norms of the rounding error and of the delta."""
+def _unchanged(pristine: Pristine, change: Change) -> Any:
+    """The weight on the CPU, or MergeRefused when it is not what it should be before a merge."""
     before = change.weight.detach().cpu().clone()
     expected = _sum(pristine, change, change.earlier).to(before.dtype)
     if not torch.equal(before, expected):
@@ -109,6 +103,11 @@ def _rewrite(pristine: Pristine, change: Change) -> tuple[float, float]:
             f"the weight of `{change.path}` is not what its file and the merges so far make it",
             hint="open the model afresh",
         )
+    return before
+
+
+def _rewrite(pristine: Pristine, change: Change, before: Any) -> tuple[float, float]:
+    """Assign the merged weight; squared norms of the rounding error and of the delta."""
     _assign(change.weight, _sum(pristine, change, [*change.earlier, *change.now]))
     # In float64, since the error of a float32 merge is itself below float32's resolution.
     delta = sum((b.double() @ a.double() for a, b in change.now), torch.zeros(()).double())

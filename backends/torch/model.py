@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
-from backends import model_files
+from backends import model_files, weight_files
+from backends.asked import check_spec
+from backends.bounds import Bounds, rotary_limit
 from backends.contract import Choice, ModelInfo, ModelSpec
-from backends.errors import ModelError
+from backends.errors import FAULTS, ModelError, reason
 from backends.torch import choices
+from backends.torch.memory import room_for, tells_of_memory
 
 FAMILIES = {
     "llama": "Llama",
@@ -29,16 +31,47 @@ FAMILIES = {
     "phi3": "Phi-3",
 }
 
+_CONFIG_FAULTS: tuple[type[Exception], ...] = (*FAULTS, StrictDataclassError)
+_WEIGHT_FAULTS: tuple[type[Exception], ...] = (
+    *FAULTS,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+)
 
-@dataclass(frozen=True)
+
 class Opened:
     """`model` is a transformers causal language model; `name` is how files that travel call it."""
 
-    model: Any
-    folder: Path
-    name: str
-    info: ModelInfo
-    choices: tuple[Choice, ...]
+    def __init__(
+        self,
+        model: Any,
+        folder: Path,
+        name: str,
+        info: ModelInfo,
+        chosen: tuple[Choice, ...],
+        bounds: Bounds,
+    ) -> None:
+        self._model: Any | None = model
+        self.folder, self.name, self.info = folder, name, info
+        self.choices, self.bounds = chosen, bounds
+
+    @property
+    def model(self) -> Any:
+        """Raises ModelError once closed: whoever still holds this holds no weights."""
+        self.check_open()
+        return self._model
+
+    @property
+    def closed(self) -> bool:
+        return self._model is None
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise ModelError("this session is closed", hint="open the model again")
+
+    def close(self) -> None:
+        self._model = None
 
     @property
     def device(self) -> Any:
@@ -46,6 +79,11 @@ class Opened:
 
     def hidden(self, ids: Any, **settings: Any) -> Any:
         """Last hidden states [rows, width, hidden] of token ids [rows, width]."""
+        limit = self.bounds.positions
+        if limit is not None and ids.shape[1] > limit and "position_ids" not in settings:
+            # Only padding lies there, and it must not change the frequencies of real tokens.
+            places = torch.arange(ids.shape[1], device=ids.device).clamp(max=limit - 1)
+            settings = {**settings, "position_ids": places[None]}
         output = self.model.model(input_ids=ids, **{"use_cache": False, **settings})
         return output.last_hidden_state
 
@@ -68,7 +106,8 @@ class Opened:
 
 
 def open_model(spec: ModelSpec) -> Opened:
-    """Open the folder or hub id of `spec`. Raises ModelError or BackendUnavailable."""
+    """Open the folder or hub id of `spec`. Raises ModelError, BackendUnavailable, OutOfMemory."""
+    check_spec(spec)
     folder = model_files.resolve(spec.path, spec.revision)
     raw = model_files.read_config(folder)
     family = model_files.served(raw, FAMILIES, "torch", folder)
@@ -77,8 +116,11 @@ def open_model(spec: ModelSpec) -> Opened:
         device = choices.device(spec)
         dtype = choices.dtype(spec, device.name)
         attention = choices.attention(spec, config, device.name, dtype.name)
-        model = _load(folder, config, choices.DTYPES[dtype.name], attention.name)
-    model.to(device.name)
+        bounds = _bounds(config, spec.longest_row, str(folder / "config.json"))
+        weight_files.check_floats(folder)
+        with room_for("the model", torch.device(device.name), where="model.path"):
+            model = _load(folder, config, choices.DTYPES[dtype.name], attention.name)
+            model.to(device.name)
     model.eval()
     model.requires_grad_(False)
     info = ModelInfo(
@@ -93,7 +135,7 @@ def open_model(spec: ModelSpec) -> Opened:
         tied=model.get_output_embeddings().weight is model.get_input_embeddings().weight,
     )
     name = model_files.name_of(spec.path)
-    return Opened(model, folder, name, info, (device, dtype, attention))
+    return Opened(model, folder, name, info, (device, dtype, attention), bounds)
 
 
 def _config(folder: Path, raw: dict[str, Any]) -> Any:
@@ -106,8 +148,12 @@ def _config(folder: Path, raw: dict[str, Any]) -> Any:
         )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise ModelError(f"transformers cannot read the config: {error}", where=where) from error
+        settings = config.to_dict()
+    except _CONFIG_FAULTS as error:
+        raise ModelError(
+            f"transformers cannot read the config: {reason(error)}", where=where
+        ) from error
+    model_files.check_sizes(settings, where)
     if getattr(config, "use_bidirectional_attention", False):
         raise ModelError("the model attends to later tokens: it is no causal one", where=where)
     return config
@@ -124,8 +170,12 @@ def _load(folder: Path, config: Any, dtype: Any, attention: str) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(f"transformers cannot open it: {error}", where=str(folder)) from error
+    except _WEIGHT_FAULTS as error:
+        if isinstance(error, RuntimeError) and tells_of_memory(error):
+            raise
+        raise ModelError(
+            f"transformers cannot open it: {reason(error)}", where=str(folder)
+        ) from error
     _refuse_misfit(loading, folder)
     return model
 
@@ -142,6 +192,18 @@ def _refuse_misfit(loading: dict[str, Any], folder: Path) -> None:
         raise ModelError(
             f"the weights do not fit the config ({'; '.join(faults)})", where=str(folder)
         )
+
+
+def _bounds(config: Any, longest: int, where: str) -> Bounds:
+    try:
+        limit = rotary_limit(config.rope_parameters, int(config.max_position_embeddings))
+    except FAULTS as error:
+        raise ModelError(
+            f"the config's rope_parameters cannot be read: {reason(error)}", where=where
+        ) from error
+    bounds = Bounds(int(config.vocab_size), limit)
+    bounds.check_length(longest, where)
+    return bounds
 
 
 def _window(config: Any) -> int | None:

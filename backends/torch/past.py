@@ -67,19 +67,23 @@ class Past:
         return tuple(adapter.name for adapter in self.adapters)
 
     def hold(self, adapters: Sequence[Frozen]) -> None:
-        """Hold exactly `adapters`. A layer on which none is left is the original layer again."""
+        """Hold exactly `adapters`, or what was held before where there is no room for them. A
+        layer on which none is left is the original layer again."""
+        made = {path: self._layer(path, adapters) for path in self._linears}
         self.adapters = tuple(adapters)
-        for path, original in self._linears.items():
-            here = [a for a in self.adapters if lora.name_a(path) in a.params]
-            if not here:
-                self._place(path, original)
-                continue
-            layer = PastLinear(original)
-            for adapter in here:
-                a, b = adapter.factors(path)
-                layer.add(adapter.name, a.to(self._device), b.to(self._device))
-            layer.select(layer.entries)
+        for path, layer in made.items():
             self._place(path, layer)
+
+    def _layer(self, path: str, adapters: Sequence[Frozen]) -> nn.Module:
+        here = [a for a in adapters if lora.name_a(path) in a.params]
+        if not here:
+            return self._linears[path]
+        layer = PastLinear(self._linears[path])
+        for adapter in here:
+            a, b = adapter.factors(path)
+            layer.add(adapter.name, a.to(self._device), b.to(self._device))
+        layer.select(layer.entries)
+        return layer
 
     @contextlib.contextmanager
     def only(self, names: Collection[str]) -> Iterator[None]:

@@ -25,7 +25,7 @@ from backends.contract import (
     OptimizerSpec,
     World,
 )
-from backends.errors import BackendError
+from backends.lifetime import while_open
 from backends.torch import memory
 from backends.torch.adapters import TorchAdapters
 from backends.torch.generate import generate
@@ -40,7 +40,7 @@ class TorchSession:
 
     def __init__(self, spec: ModelSpec) -> None:
         opened = open_model(spec)
-        self._opened: Opened | None = opened
+        self._opened: Opened = opened
         self._device = opened.device
         self._manager = TorchAdapters(opened)
         self.adapters: AdapterManager = self._manager
@@ -49,40 +49,44 @@ class TorchSession:
         self.info: ModelInfo = opened.info
         self.choices: tuple[Choice, ...] = opened.choices
 
+    @while_open
     def learner(self, objective: Objective, optimizer: OptimizerSpec) -> Learner:
-        return TorchLearner(self._open(), self._manager, objective, optimizer)
+        return TorchLearner(self._opened, self._manager, objective, optimizer)
 
+    @while_open
     def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
-        opened = self._open()
+        opened = self._opened
+        opened.bounds.check_batch(batch)
         with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
             tokens = token_logprobs(opened, Rows.of(batch, self._device))
             rows = array(tokens.sum(dim=1))
         return LogProbs(rows=rows, tokens=array(tokens) if per_token else None)
 
+    @while_open
     def logits(self, batch: Batch) -> NDArray[np.float32]:
-        opened = self._open()
+        opened = self._opened
+        opened.bounds.check_batch(batch)
         with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
             return array(opened.head(opened.hidden(Rows.of(batch, self._device).ids)))
 
+    @while_open
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
         spec: GenerateSpec,
         on_token: OnToken | None = None,
     ) -> list[Generated]:
-        return generate(self._open(), prompts, spec, on_token)
+        return generate(self._opened, prompts, spec, on_token)
 
     def memory(self) -> Memory:
         return memory.memory(self._device)
 
     def close(self) -> None:
         """Free the model. Closing twice is fine; using a closed session is an error."""
-        if self._opened is not None:
-            self._opened = None
+        if not self._opened.closed:
             self._manager.close()
+            self._opened.close()
         memory.release(self._device)
 
-    def _open(self) -> Opened:
-        if self._opened is None:
-            raise BackendError("this session is closed")
-        return self._opened
+    def _enter(self) -> None:
+        self._opened.check_open()

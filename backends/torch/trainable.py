@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,14 @@ class Trainable:
         self.name = name
         self.spec = spec
         self._model = model
-        self._tuner = _inject(model, spec, paths)
-        self.layers = {path: model.get_submodule(path) for path in paths}
+        with _whole(model, paths):
+            self._tuner = _inject(model, spec, paths)
+            self.layers = {path: model.get_submodule(path) for path in paths}
+            self._fill(values)
+        for layer in self.layers.values():
+            layer.eval()  # PEFT's new modules begin in training mode, in which dropout acts
+
+    def _fill(self, values: Params) -> None:
         for path, layer in self.layers.items():
             for factor, key in (
                 (layer.lora_A, lora.name_a(path)),
@@ -103,6 +110,23 @@ def refuse_unaccounted(model: nn.Module) -> None:
         raise AdapterError("the model carries a stale `peft_config`", hint="open the model afresh")
 
 
+@contextlib.contextmanager
+def _whole(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+    """An adapter that is only half attached, for want of memory say, is taken out again."""
+    before = {path: model.get_submodule(path) for path in paths}
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    try:
+        yield
+    except BaseException:
+        for path, module in before.items():
+            parent, _, leaf = path.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, module)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(flags[name])
+        vars(model).pop("peft_config", None)
+        raise
+
+
 def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> LoraModel:
     config = LoraConfig(
         r=spec.rank,
@@ -119,7 +143,6 @@ def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> LoraMo
         path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)
     }
     if attached != set(paths):
-        tuner.unload()
         odd = ", ".join(sorted(attached ^ set(paths))[:3])
         raise AdapterError(f"PEFT adapted other layers than it was asked to: {odd}")
     return tuner

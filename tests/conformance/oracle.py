@@ -43,6 +43,17 @@ def loss_and_gradients(
     return float(loss.detach()), {n: t.grad.numpy().astype(np.float32) for n, t in leaves.items()}
 
 
+def plain_logits(folder: Path, batch: Batch, dtype: str = "float32") -> np.ndarray[Any, Any]:
+    """transformers' own forward pass over the same files, float32 [rows, width, vocabulary]."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(batch.ids).long()).logits
+    return np.asarray(logits.float().numpy())
+
+
 def _loss(objective: Objective, sums: list[Any], batch: Batch, window: Window) -> Any:
     if objective.kind == "sft":
         return -sum(sums) / window.tokens

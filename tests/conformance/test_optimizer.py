@@ -174,6 +174,22 @@ def test_dropout_is_off_in_dpo(session: Session) -> None:
 
 
 @pytest.mark.parametrize("family", ["llama"])
+def test_dropout_is_off_on_what_was_just_loaded(session: Session, tmp_path: Path) -> None:
+    """As after a resume, or a rollback: nothing has trained yet."""
+    session.adapters.add(DROPPING, "topic")
+    batch = random_batch(np.random.default_rng(81))
+    train(session, batch)
+    logits = session.logits(batch)
+    session.adapters.save(tmp_path)
+    session.adapters.unload("topic")
+    session.adapters.load(tmp_path, "topic")
+    assert np.array_equal(session.logits(batch), logits)
+    pairs = with_reference(preference_batch(np.random.default_rng(82)), session)
+    learner = session.learner(Objective("dpo"), OptimizerSpec())
+    assert abs(learner.accumulate(pairs, window_of(pairs)).margin) < 1e-4  # as above
+
+
+@pytest.mark.parametrize("family", ["llama"])
 def test_the_seed_of_the_stage_moves_dropout(
     open_session: OpenSession, backend: str, folder: Path
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from backends.contract import Batch
 from backends.errors import ModelError
 from tests.conformance.conftest import ModelFolder, OpenSession
+from tests.conformance.oracle import plain_logits
 from tests.conformance.trained import distance
 from tests.tiny import make_model, random_batch
 
@@ -108,16 +109,6 @@ def rows() -> Batch:
     return random_batch(np.random.default_rng(0), (WIDTH, 31, 2, 64))
 
 
-def oracle(folder: Path, batch: Batch) -> np.ndarray[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(batch.ids).long()).logits
-    return np.asarray(logits.numpy())
-
-
 @pytest.mark.parametrize("trap", TRAPS)
 def test_logits_are_transformers(
     open_session: OpenSession, model_of: ModelFolder, backend: str, trap: str
@@ -125,15 +116,15 @@ def test_logits_are_transformers(
     family, setting, _ = TRAPS[trap]
     folder, batch = model_of(family, **setting), rows()
     session = open_session(backend, folder, longest_row=WIDTH)
-    assert distance(session.logits(batch), oracle(folder, batch)) < NEAR
+    assert distance(session.logits(batch), plain_logits(folder, batch)) < NEAR
 
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_each_trap_matters(model_of: ModelFolder, trap: str) -> None:
     family, setting, without = TRAPS[trap]
     batch = rows()
-    right = oracle(model_of(family, **setting), batch)
-    assert distance(right, oracle(model_of(family, **without), batch)) > 1e-3
+    right = plain_logits(model_of(family, **setting), batch)
+    assert distance(right, plain_logits(model_of(family, **without), batch)) > 1e-3
 
 
 def test_every_family_is_transformers(
@@ -141,7 +132,7 @@ def test_every_family_is_transformers(
 ) -> None:
     batch = rows()
     session = open_session(backend, folder)
-    assert distance(session.logits(batch), oracle(folder, batch)) < NEAR
+    assert distance(session.logits(batch), plain_logits(folder, batch)) < NEAR
     assert session.info.window == (16 if family == "gemma3_text" else None)
 
 
@@ -165,12 +156,12 @@ def test_configs_of_older_transformers(
 ) -> None:
     """The rope's base at the top level of config.json, as written before transformers 5."""
     make_model(tmp_path, family)
-    before = oracle(tmp_path, rows())
+    before = plain_logits(tmp_path, rows())
     file = tmp_path / "config.json"
     config = json.loads(file.read_text("utf-8"))
     del config["rope_parameters"]
     file.write_text(json.dumps({**config, **OLD[family]}), "utf-8")
-    wanted = oracle(tmp_path, rows())
+    wanted = plain_logits(tmp_path, rows())
     assert distance(wanted, before) > 1e-3
     session = open_session(backend, tmp_path)
     assert distance(session.logits(rows()), wanted) < NEAR

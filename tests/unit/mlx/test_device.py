@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec
+from backends.contract import AdapterSpec, GenerateSpec, ModelSpec, Objective, OptimizerSpec
 from backends.errors import BackendError, OutOfMemory
 from backends.mlx import learner as module
+from backends.mlx import model
 from backends.mlx.device import room_for
 from backends.mlx.framework import mx
+from backends.mlx.learner import MlxLearner
 from backends.mlx.session import MlxSession
 from tests.tiny import make_model, random_batch, window_of
 
@@ -72,11 +75,8 @@ def test_what_was_accumulated_survives_running_out(
         session.logprobs(batch)
 
 
-def test_nothing_is_compiled_on_the_cpu(tmp_path: Path) -> None:
-    """mlx-lm's activations are compiled functions, each built by a C++ compiler at run time."""
-    make_model(tmp_path, "llama")
-    mx.enable_compile()
-    session = MlxSession(ModelSpec(str(tmp_path), device="cpu"))
+def _traces() -> int:
+    """How often MLX traces a compiled function that is called three times: 3 is not compiled."""
     traced: list[int] = []
 
     @mx.compile
@@ -86,5 +86,59 @@ def test_nothing_is_compiled_on_the_cpu(tmp_path: Path) -> None:
 
     for _ in range(3):
         mx.eval(once(mx.ones((2,))))
-    assert len(traced) == 3  # a compiled function would have been traced once
+    return len(traced)
+
+
+def test_nothing_is_compiled_on_the_cpu(tmp_path: Path) -> None:
+    """mlx-lm's activations are compiled functions, each built by a C++ compiler at run time."""
+    make_model(tmp_path, "llama")
+    mx.enable_compile()
+    session = MlxSession(ModelSpec(str(tmp_path), device="cpu"))
+    assert _traces() == 3
+    session.close()
+
+
+def test_every_use_of_a_session_sets_its_own_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Device and compilation are the process's. Two sessions, the second as if on a GPU: each
+    call of one must not run where the other's last one did."""
+    make_model(tmp_path, "llama")
+    sessions = [MlxSession(ModelSpec(str(tmp_path), device="cpu")) for _ in range(2)]
+    sessions[1]._decoder._device = "gpu"
+    used: list[str] = []
+    monkeypatch.setattr(model, "use", used.append)
+    batch = random_batch(np.random.default_rng(1))
+    for session in sessions:
+        session.adapters.add(AdapterSpec(rank=2), "topic")
+    learners = [session.learner(Objective("sft"), OptimizerSpec()) for session in sessions]
+    calls: list[Callable[[MlxSession, MlxLearner], object]] = [
+        lambda session, _: session.logits(batch),
+        lambda session, _: session.logprobs(batch),
+        lambda session, _: session.generate([[5]], GenerateSpec(1, ())),
+        lambda _, learner: learner.accumulate(batch, window_of(batch)),
+        lambda _, learner: learner.apply(1e-3, 1.0),
+        lambda _, learner: learner.gradients(batch, window_of(batch)),
+        lambda session, _: session.adapters.base_fingerprint(),
+        lambda session, _: session.adapters.merge_and_unload(),
+    ]
+    for call in calls:
+        for session, learner, name in zip(sessions, learners, ("cpu", "gpu"), strict=True):
+            used.clear()
+            call(session, learner)
+            assert used and set(used) == {name}
+    with sessions[0].adapters.using(("topic",)):
+        sessions[1].logits(batch)
+    assert used[-1] == "cpu"  # what `using` puts back is its own session's work
+    for session in sessions:
+        session.close()
+
+
+def test_a_cpu_session_turns_compilation_off_again(tmp_path: Path) -> None:
+    make_model(tmp_path, "llama")
+    session = MlxSession(ModelSpec(str(tmp_path), device="cpu"))
+    mx.enable_compile()  # as a session on a GPU does
+    assert _traces() == 1
+    session.logits(random_batch(np.random.default_rng(2)))
+    assert _traces() == 3
     session.close()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from backends.contract import AdapterSpec
+from backends.contract import AdapterSpec, ModelSpec
 from backends.mlx.fingerprint import CHUNK, checksum
 from backends.mlx.framework import mx, nn, tree_flatten
 from backends.mlx.layer import Draws, LoRALinear
+from backends.mlx.norm import GemmaNorm
+from backends.mlx.session import MlxSession
+from tests.tiny import FAMILIES, make_model, random_batch
 
 SPEC = AdapterSpec(rank=4, alpha=6.0, dropout=0.25)
 
@@ -100,3 +105,37 @@ def test_a_checksum_goes_on_over_its_chunks() -> None:
         changed[at] = 1.0
         seen.add(checksum(mx.array(changed)))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float32_arithmetic_is_the_model_in_float32(tmp_path: Path, family: str) -> None:
+    """What a merge is measured with: bfloat16 weights, and nothing else rounded to bfloat16, the
+    1 + weight of Gemma's norms included."""
+    make_model(tmp_path, family, dtype="bfloat16")
+    batch = random_batch(np.random.default_rng(7))
+    narrow = MlxSession(ModelSpec(str(tmp_path), dtype="bfloat16", device="cpu"))
+    wide = MlxSession(ModelSpec(str(tmp_path), dtype="float32", device="cpu"))
+    found = np.array(narrow._decoder.logits(mx.array(batch.ids), exact=True))
+    # The same operations on the same float32 numbers.
+    assert np.abs(found - wide.logits(batch)).max() < 1e-6
+    narrow.close()
+    wide.close()
+
+
+def test_gemmas_norm_is_transformers() -> None:
+    import torch
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    rng = np.random.default_rng(8)
+    values, weight = rng.standard_normal((64, 48)), 0.1 * rng.standard_normal(48)
+    oracle = Gemma3RMSNorm(48, eps=1e-6).to(torch.bfloat16)
+    x = torch.from_numpy(values).to(torch.bfloat16)
+    with torch.no_grad():
+        oracle.weight.copy_(torch.from_numpy(weight))
+        wanted = oracle(x).float().numpy()
+    held = mx.array(oracle.weight.detach().float().numpy()).astype(mx.bfloat16)
+    made = GemmaNorm(held, 1e-6)(mx.array(x.float().numpy()).astype(mx.bfloat16))
+    assert made.dtype == mx.bfloat16
+    # Rounded once, so equal but where float32's own rounding decides a tie; with 1 + weight
+    # rounded too a third of them differ.
+    assert (np.array(made.astype(mx.float32)) != wanted).mean() < 0.01

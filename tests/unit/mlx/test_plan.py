@@ -63,7 +63,7 @@ def test_decoding_past_the_rotations_limit_is_refused(tmp_path: Path) -> None:
     session = get("mlx").open(ModelSpec(str(tmp_path), device="cpu", longest_row=40))
     prompt = list(range(3, 33))
     assert len(session.generate([prompt], GenerateSpec(10, ()))[0].ids) == 10
-    with pytest.raises(ModelError, match="past 40 tokens; 41"):
+    with pytest.raises(ModelError, match="past 40 tokens, and rows of 41"):
         session.generate([prompt], GenerateSpec(11, ()))
     session.close()
 
@@ -90,8 +90,8 @@ def test_choices_carry_their_reasons(tmp_path: Path) -> None:
     session = get("mlx").open(ModelSpec(str(tmp_path), device="cpu"))
     told = {choice.key: choice for choice in session.choices}
     assert told["device"].name == "cpu"
-    assert told["dtype"].name == session.info.dtype == "float32"
+    assert told["model.dtype"].name == session.info.dtype == "float32"
     assert told["model.attention"].name == "sdpa"
-    assert told.keys() >= {"device", "dtype", "model.attention", "blas"}
+    assert told.keys() >= {"device", "model.dtype", "model.attention", "blas"}
     assert all(choice.because for choice in session.choices)
     session.close()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends.bounds import rotary_limit
 from backends.errors import ModelError
 from backends.mlx.framework import mx
 from backends.mlx.rope import Rope, Rotation, rotation
@@ -62,26 +63,18 @@ def test_rotations_are_transformers(case: str, theta: float) -> None:
         rope_parameters={"rope_type": kind, "rope_theta": theta, **KINDS[case]},
     )
     wanted, factor = ROPE_INIT_FUNCTIONS[kind](config, None)
-    found = rotation(config.rope_parameters, DIMS, POSITIONS, 100, "config.json")
+    found = rotation(config.rope_parameters, DIMS, POSITIONS, "config.json")
     assert found.inverse.dtype == np.float32
     # Two float32 roundings; the ramps' weights are the same numbers.
     np.testing.assert_allclose(found.inverse, wanted.numpy(), rtol=5e-7)
     assert found.factor == pytest.approx(factor, rel=1e-12)
-    assert found.limit == {"longrope": 128, "dynamic": POSITIONS}.get(kind)
-
-
-@pytest.mark.parametrize(("kind", "limit"), [("longrope", 128), ("dynamic", POSITIONS)])
-def test_rows_past_what_the_rotation_holds_for_are_refused(kind: str, limit: int) -> None:
-    settings = {"rope_type": kind, "rope_theta": 700.0, **KINDS[kind]}
-    assert rotation(settings, DIMS, POSITIONS, limit, "config.json").limit == limit
-    with pytest.raises(ModelError, match=f"changes its frequencies past {limit} tokens") as found:
-        rotation(settings, DIMS, POSITIONS, limit + 1, "config.json")
-    assert found.value.where == "config.json"
+    limit = {"longrope": 128, "dynamic": POSITIONS}.get(kind)
+    assert rotary_limit(config.rope_parameters, POSITIONS) == limit
 
 
 def test_an_unknown_type_names_those_known() -> None:
     with pytest.raises(ModelError, match="rope type `spiral`") as found:
-        rotation({"rope_type": "spiral", "rope_theta": 1e4}, DIMS, POSITIONS, 10, "config.json")
+        rotation({"rope_type": "spiral", "rope_theta": 1e4}, DIMS, POSITIONS, "config.json")
     assert "llama3" in found.value.hint
 
 

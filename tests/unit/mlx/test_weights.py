@@ -54,16 +54,6 @@ def test_shards_by_the_index_and_nothing_else(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
-def test_a_tied_models_stored_head_is_not_used(tmp_path: Path, family: str) -> None:
-    make_model(tmp_path, family)
-    tied = logits(tmp_path)
-    tensors = load_file(tmp_path / FILE)
-    other = np.ones_like(tensors["model.embed_tokens.weight"])
-    save_file({**tensors, "lm_head.weight": other}, tmp_path / FILE)
-    assert np.array_equal(logits(tmp_path), tied)
-
-
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])
 def test_an_untied_model_without_a_head_is_refused(tmp_path: Path, family: str) -> None:
     make_model(tmp_path, family, tie_word_embeddings=False)

@@ -13,7 +13,8 @@ from backends.contract import AdapterSpec, GenerateSpec, ModelSpec, Objective, O
 from backends.errors import OutOfMemory
 from backends.torch import losses
 from backends.torch.fingerprint import checksum
-from backends.torch.memory import out_of_memory
+from backends.torch.generate import Answer, _drawn
+from backends.torch.memory import out_of_memory, room_for
 from backends.torch.precise import float32_arithmetic
 from backends.torch.session import TorchSession
 from tests.tiny import FAMILIES, preference_batch, random_batch, window_of, with_reference
@@ -96,6 +97,29 @@ def test_running_out_of_memory_says_what_to_do() -> None:
     assert "batch_size" in found.value.where
     with pytest.raises(RuntimeError, match="inconsistent"), out_of_memory((8, 512), CPU):
         torch.zeros(2) @ torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 17.00 GB, other allocations: 384.00 KB)",
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 4398046511104 bytes.",
+    ],
+)
+def test_the_texts_that_pytorch_says_it_with(text: str) -> None:
+    with pytest.raises(OutOfMemory, match="cpu has no room for a merge"), room_for("a merge", CPU):
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match="status"), room_for("a merge", CPU):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED, status 13")
+
+
+def test_greedy_decoding_takes_the_first_of_equal_logits() -> None:
+    logits = torch.tensor([[0.0, 3.0, 3.0], [2.0, 2.0, 2.0], [-1.0, -2.0, -1.0]])
+    answers = [Answer(row, np.random.default_rng(row)) for row in range(3)]
+    assert _drawn(answers, logits, GenerateSpec(1, ())) == [1, 0, 0]
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from backends import get
 from backends.contract import ModelSpec
-from backends.errors import BackendError, BackendUnavailable, ModelError
+from backends.errors import BackendError, BackendUnavailable, ModelError, OutOfMemory
+from backends.torch import choices
 from tests.tiny import random_batch
 
 
@@ -59,6 +61,29 @@ def test_a_cap_on_attention_scores_needs_eager(model_of: Any) -> None:
     assert session.choices[2].name == "eager"
     with pytest.raises(ModelError, match="sdpa leaves out"):
         get("torch").open(ModelSpec(folder, attention="sdpa"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_attention_on_each_device(model_of: Any, device: str) -> None:
+    """On MPS the fused kernel is wrong for rows whose keys are all masked (pytorch#167515)."""
+    spec, config = ModelSpec("model"), AutoConfig.from_pretrained(model_of("llama"))
+    found = choices.attention(spec, config, device, "float32")
+    assert found.name == ("eager" if device == "mps" else "sdpa")
+    assert ("padded prompts" in found.because) == (device == "mps")
+    named = ModelSpec("model", attention="sdpa")
+    assert choices.attention(named, config, device, "float32").because == "named"
+
+
+def test_a_model_without_room(model_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 26.00 GiB.")
+
+    for owner, name in ((AutoModelForCausalLM, "from_pretrained"), (torch.nn.Module, "to")):
+        with monkeypatch.context() as inside:
+            inside.setattr(owner, name, full)
+            with pytest.raises(OutOfMemory, match="no room for the model") as found:
+                get("torch").open(ModelSpec(str(model_of("llama"))))
+        assert found.value.where == "model.path"
 
 
 def test_devices_that_are_not_here_are_refused(model_of: Any) -> None:
@@ -108,8 +133,9 @@ def test_a_truncated_file_is_refused(model_of: Any, tmp_path: Path) -> None:
     folder = _copy(model_of("llama"), tmp_path / "model")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot open it"):
+    with pytest.raises(ModelError, match="cannot read the weights") as found:
         get("torch").open(ModelSpec(str(folder)))
+    assert found.value.where == str(file)
 
 
 def test_a_missing_tensor_is_refused(model_of: Any, tmp_path: Path) -> None:

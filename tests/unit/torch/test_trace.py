@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec
 from backends.errors import AdapterError
+from backends.torch import merge
 from backends.torch.session import TorchSession
 from backends.torch.trainable import contract_name
 from tests.tiny import random_batch, window_of
@@ -50,6 +51,34 @@ def test_unload_and_merge_leave_no_trace(session: TorchSession) -> None:
     session.adapters.add(SPEC, "merged")
     session.adapters.merge_and_unload()
     assert _anatomy(model) == before
+
+
+@pytest.mark.parametrize("at", [0, 5])
+def test_an_interrupted_merge_leaves_every_weight_as_it_was(
+    session: TorchSession, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Interrupted after a weight is written and before anyone has noted it."""
+    prints = session.adapters.base_fingerprint()
+    session.adapters.add(SPEC, "topic")
+    drawn = {n: np.ones_like(a) for n, a in session.adapters.parameters().items()}
+    session.learner(Objective("sft"), OptimizerSpec()).assign(drawn)
+    written: list[int] = []
+    assign = merge._assign
+
+    def interrupted(weight: Any, value: Any) -> None:
+        assign(weight, value)
+        written.append(1)
+        if len(written) == at + 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as inside:
+        inside.setattr(merge, "_assign", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.adapters.merge_and_unload()
+    assert session.adapters.base_fingerprint() == prints
+    assert session.adapters.active() == ("topic",)
+    session.adapters.merge_and_unload()
+    assert session.adapters.base_fingerprint() != prints
 
 
 def test_adding_moves_no_global_random_state(session: TorchSession) -> None:
