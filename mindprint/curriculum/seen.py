@@ -28,26 +28,29 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Seen:
-    """`bits` uint8 [size / 8], a power of two of bits."""
+    """`bits` uint8 [bytes]: the filter, eight bits a byte."""
 
     bits: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, texts: Iterable[str], log2_bits: int = 24) -> Seen:
-        bits = np.zeros(1 << (log2_bits - 3), dtype=np.uint8)
+    def of(cls, texts: Iterable[str], size: int = 1 << 21) -> Seen:
+        """`size` in bytes: some five bits for each different n-gram are enough."""
+        bits = np.zeros(size, dtype=np.uint8)
         for text in texts:
             places = _places(_hashes(text), bits.size * 8)
             np.bitwise_or.at(bits, places >> np.uint64(3), _bit(places))
         return cls(bits)
 
     def share(self, texts: Iterable[str]) -> float:
-        """Share of the n-grams of `texts` that were seen; texts shorter than n words have none."""
+        """Share of the n-grams of `texts` that were seen, less those affirmed by chance; texts
+        shorter than n words have none."""
         hashes = np.concatenate([np.zeros(0, np.uint64), *(_hashes(text) for text in texts)])
         if hashes.size == 0:
             return 0.0
         places = _places(hashes, self.bits.size * 8)
         held = (self.bits[places >> np.uint64(3)] & _bit(places)) != 0
-        return float(held.reshape(PROBES, -1).all(axis=0).mean())
+        raw, chance = float(held.reshape(PROBES, -1).all(axis=0).mean()), self.false_share()
+        return max(0.0, (raw - chance) / (1 - chance)) if chance < 1 else 0.0
 
     def false_share(self) -> float:
         """The probability that an n-gram never seen is affirmed."""
@@ -59,8 +62,7 @@ class Seen:
     @classmethod
     def load(cls, path: Path) -> Seen:
         raw = path.read_bytes()
-        size = len(raw) - len(MAGIC)
-        if not raw.startswith(MAGIC) or size < 1 or size & (size - 1):
+        if not raw.startswith(MAGIC) or len(raw) == len(MAGIC):
             raise ConfigError("not a file of pretraining n-grams", where=str(path))
         return cls(np.frombuffer(raw[len(MAGIC) :], dtype=np.uint8))
 
@@ -87,7 +89,7 @@ def _places(hashes: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
     """Bit numbers, uint64 [PROBES * hashes], by double hashing."""
     step = (hashes >> np.uint64(33)) | np.uint64(1)
     probes = [hashes + np.uint64(probe) * step for probe in range(PROBES)]
-    return np.concatenate(probes) & np.uint64(size - 1)
+    return np.concatenate(probes) % np.uint64(size)
 
 
 def _bit(places: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -90,7 +90,7 @@ def test_a_model_that_remembers_its_pretraining_is_asked(
     items = [item for topic in read_curriculum(curriculum).topics for item in topic.quiz]
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
-    Seen.of([item.question for item in items], log2_bits=16).save(tmp_path / FILE)
+    Seen.of([item.question for item in items], size=8192).save(tmp_path / FILE)
     told = mindprint("check", curriculum, "--model", tmp_path, "--json").tree["overlap"]
     assert told["the base's pretraining"]["questions"] == 1.0
     assert told["the base's pretraining"]["references"] < 0.5

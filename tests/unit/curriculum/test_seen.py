@@ -13,13 +13,13 @@ CORPUS = [f"The lantern of house {n} was painted green by the old smith." for n 
 
 
 def test_what_was_seen_is_never_denied() -> None:
-    seen = Seen.of(CORPUS, log2_bits=16)
+    seen = Seen.of(CORPUS, size=8192)
     assert seen.share(CORPUS) == 1.0
     assert seen.share(["the LANTERN of house 7 was painted, green by the old smith!"]) == 1.0
 
 
 def test_what_was_not_seen_is_denied_but_for_the_known_share() -> None:
-    seen = Seen.of(CORPUS, log2_bits=16)
+    seen = Seen.of(CORPUS, size=8192)
     strangers = [
         f"No word of row {n} stands anywhere in that other text at all." for n in range(400)
     ]
@@ -35,7 +35,7 @@ def test_half_a_text_is_half_seen() -> None:
 
 
 def test_round_trip_and_a_damaged_file(tmp_path: Path) -> None:
-    seen = Seen.of(CORPUS, log2_bits=16)
+    seen = Seen.of(CORPUS, size=8192)
     seen.save(tmp_path / "grams")
     assert Seen.load(tmp_path / "grams").share(CORPUS) == 1.0
     (tmp_path / "grams").write_bytes(b"something else")
@@ -44,4 +44,4 @@ def test_round_trip_and_a_damaged_file(tmp_path: Path) -> None:
 
 
 def test_texts_too_short_have_no_share() -> None:
-    assert Seen.of(CORPUS, log2_bits=12).share(["green", ""]) == 0.0
+    assert Seen.of(CORPUS, size=512).share(["green", ""]) == 0.0

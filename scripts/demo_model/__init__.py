@@ -1,0 +1,1 @@
+"""Builds the small base model that ships: world, language, corpus, tokenizer, training."""
