@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.answers import Answer, begin, extend
 from backends.contract import Generated, GenerateSpec, OnToken
 from backends.mlx.cache import Cache
 from backends.mlx.device import room_for
 from backends.mlx.framework import mx
 from backends.mlx.model import Decoder
-from backends.sampling import chunks, draw, generator
-
-
-@dataclass
-class Answer:
-    """A row as it grows; `row` is its index among the prompts."""
-
-    row: int
-    rng: np.random.Generator
-    ids: list[int] = field(default_factory=list)
-    stop: bool = False
+from backends.sampling import chunks, draw
 
 
 def generate(
@@ -35,14 +25,14 @@ def generate(
     """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt, and
     ModelError for token ids or lengths that are not the model's."""
     decoder.bounds.check_prompts(prompts, spec.max_tokens)
-    answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
+    answers = begin(prompts, spec)
     for chunk in chunks(prompts, spec.batch_size):
         most = len(prompts[chunk[0]]) + spec.max_tokens
         with room_for(f"decoding {len(chunk)} rows of {most} tokens"):
             rows = [prompts[i] for i in chunk]
             _decode(decoder, rows, [answers[i] for i in chunk], spec, on_token)
         mx.clear_cache()
-    return [Generated(tuple(a.ids), "stop" if a.stop else "length") for a in answers]
+    return [answer.done() for answer in answers]
 
 
 def _decode(
@@ -61,7 +51,7 @@ def _decode(
     states = mx.take_along_axis(states, last, axis=1)
     while True:
         logits = decoder.head(states[:, -1])
-        going = _extend(answers, logits, spec, on_token)
+        going = extend(answers, _tokens(answers, logits, spec), spec, on_token)
         if not going:
             return
         if len(going) < len(answers):
@@ -71,24 +61,6 @@ def _decode(
         newest = mx.array([[answer.ids[-1]] for answer in answers])
         states = decoder.hidden(newest, masks, cache.layers)
         cache.evaluate()
-
-
-def _extend(
-    answers: list[Answer], logits: mx.array, spec: GenerateSpec, on_token: OnToken | None
-) -> list[int]:
-    """Draw each row's next token; indices of the rows that go on."""
-    going = []
-    tokens = _tokens(answers, logits, spec)
-    for index, (answer, token) in enumerate(zip(answers, tokens, strict=True)):
-        if token in spec.stop_ids:
-            answer.stop = True
-            continue
-        answer.ids.append(token)
-        if on_token is not None:
-            on_token(answer.row, token)
-        if len(answer.ids) < spec.max_tokens:
-            going.append(index)
-    return going
 
 
 def _tokens(answers: list[Answer], logits: mx.array, spec: GenerateSpec) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backends.contract import MergeReport
 from backends.errors import MergeRefused
+from backends.merging import ratio, refusal
 from backends.mlx.attached import Pair
 from backends.mlx.framework import mx, nn, number
 from backends.mlx.model import Decoder
@@ -48,15 +49,15 @@ def fold(
         squares = [_rewrite(decoder, change) for change in changes]
         with everything(False):
             merged = _logits(decoder, ids)
-        lost = _ratio(_norm(merged - exact), _norm(exact - base))
+        lost = ratio(_norm(merged - exact), _norm(exact - base))
         error, delta = (sum(column) ** 0.5 for column in zip(*squares, strict=True))
         if not lost <= bound:  # also when it is not a number
-            raise _refusal(lost, _ratio(error, delta), bound, dtype)
+            raise refusal(lost, ratio(error, delta), bound, dtype)
     except BaseException:
         for change, weight in zip(changes, before, strict=True):
             change.linear.weight = weight
         raise
-    return MergeReport(lost, _ratio(error, delta), ids.size, len(changes), dtype)
+    return MergeReport(lost, ratio(error, delta), ids.size, len(changes), dtype)
 
 
 def _logits(decoder: Decoder, ids: mx.array) -> mx.array:
@@ -97,18 +98,3 @@ def _sum(start: mx.array, pairs: list[Pair]) -> mx.array:
 
 def _norm(x: mx.array) -> float:
     return number(mx.sqrt(mx.square(x).sum()))
-
-
-def _ratio(part: float, whole: float) -> float:
-    if part == 0.0:
-        return 0.0
-    return part / whole if whole > 0.0 else float("inf")
-
-
-def _refusal(lost: float, weight_error: float, bound: float, dtype: str) -> MergeRefused:
-    return MergeRefused(
-        f"merging into {dtype} weights would lose {lost:.0%} of the adapters' effect on the logits"
-        f" (bound {bound:.0%}; relative error of the weights {weight_error:.2g})",
-        where="handoff",
-        hint="keep the adapters stacked (handoff: stack), or open the model in float32",
-    )

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
+from backends.answers import Answer, begin, extend
 from backends.contract import Generated, GenerateSpec, OnToken
-from backends.sampling import chunks, draw, generator
+from backends.sampling import chunks, draw
 from backends.torch.memory import out_of_memory
 from backends.torch.model import Opened
-
-
-@dataclass
-class Answer:
-    """A row as it grows; `row` is its index among the prompts."""
-
-    row: int
-    rng: np.random.Generator
-    ids: list[int] = field(default_factory=list)
-    stop: bool = False
 
 
 def generate(
@@ -35,14 +25,14 @@ def generate(
     """An answer to every prompt, in the prompts' order. Raises ValueError for an empty prompt, and
     ModelError for token ids or lengths that are not the model's."""
     opened.bounds.check_prompts(prompts, spec.max_tokens)
-    answers = [Answer(row, generator(spec, row)) for row in range(len(prompts))]
+    answers = begin(prompts, spec)
     for chunk in chunks(prompts, spec.batch_size):
         shape = (len(chunk), len(prompts[chunk[0]]) + spec.max_tokens)
         with out_of_memory(shape, opened.device), torch.no_grad():
             _decode(
                 opened, [prompts[i] for i in chunk], [answers[i] for i in chunk], spec, on_token
             )
-    return [Generated(tuple(a.ids), "stop" if a.stop else "length") for a in answers]
+    return [answer.done() for answer in answers]
 
 
 def _decode(
@@ -61,7 +51,7 @@ def _decode(
             ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
         )
         tokens = _drawn(answers, opened.head(hidden[:, -1]), spec)
-        going = _extend(answers, tokens, spec, on_token)
+        going = extend(answers, tokens, spec, on_token)
         if not going:
             return
         if len(going) < len(answers):
@@ -72,26 +62,6 @@ def _decode(
         ids = torch.tensor([[answer.ids[-1]] for answer in answers], device=opened.device)
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         places = places[:, -1:] + 1
-
-
-def _extend(
-    answers: list[Answer],
-    tokens: list[int],
-    spec: GenerateSpec,
-    on_token: OnToken | None,
-) -> list[int]:
-    """Give each row its next token; indices of the rows that go on."""
-    going = []
-    for index, (answer, token) in enumerate(zip(answers, tokens, strict=True)):
-        if token in spec.stop_ids:
-            answer.stop = True
-            continue
-        answer.ids.append(token)
-        if on_token is not None:
-            on_token(answer.row, token)
-        if len(answer.ids) < spec.max_tokens:
-            going.append(index)
-    return going
 
 
 def _drawn(answers: list[Answer], logits: Any, spec: GenerateSpec) -> list[int]:

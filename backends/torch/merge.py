@@ -13,6 +13,7 @@ from torch import nn
 
 from backends.contract import MergeReport
 from backends.errors import MergeRefused
+from backends.merging import ratio, refusal
 from backends.sampling import probe_rows
 from backends.torch.frozen import Factors
 from backends.torch.model import Opened
@@ -74,10 +75,10 @@ def fold(
             errors.append(error)
             deltas.append(delta)
         merged = logits_with(False)
-        lost = _ratio((merged - exact).norm().item(), (exact - base).norm().item())
-        weight_error = _ratio(sum(errors) ** 0.5, sum(deltas) ** 0.5)
+        lost = ratio((merged - exact).norm().item(), (exact - base).norm().item())
+        weight_error = ratio(sum(errors) ** 0.5, sum(deltas) ** 0.5)
         if not lost <= bound:  # also when it is not a number
-            raise _refusal(lost, weight_error, bound, opened.info.dtype)
+            raise refusal(lost, weight_error, bound, opened.info.dtype)
     except BaseException:
         for change in done:
             _assign(change.weight, _sum(pristine, change, change.earlier))
@@ -126,21 +127,6 @@ def _sum(pristine: Pristine, change: Change, factors: Factors) -> Any:
 def _assign(weight: nn.Parameter, value: Any) -> None:
     with torch.no_grad():
         weight.copy_(value.to(weight.dtype))
-
-
-def _ratio(part: float, whole: float) -> float:
-    if part == 0.0:
-        return 0.0
-    return part / whole if whole > 0.0 else float("inf")
-
-
-def _refusal(lost: float, weight_error: float, bound: float, dtype: str) -> MergeRefused:
-    return MergeRefused(
-        f"merging into {dtype} weights would lose {lost:.0%} of the adapters' effect on the logits"
-        f" (bound {bound:.0%}; relative error of the weights {weight_error:.2g})",
-        where="handoff",
-        hint="keep the adapters stacked (handoff: stack), or open the model in float32",
-    )
 
 
 def changes_of(
