@@ -49,10 +49,13 @@ def main() -> None:
     tokenizer = train(text for talk in sample for _, text in talk)
     asked.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(asked.out)
-    for course in COURSES:
-        tokens = int(course.tokens * asked.scale)
-        pretrain(tokenizer, dataclasses.replace(course, tokens=tokens, low=low), asked.out)
-    chance = remember(COURSES, asked.out)
+    courses = [
+        dataclasses.replace(course, tokens=int(course.tokens * asked.scale), low=low)
+        for course in COURSES
+    ]
+    for course in courses:
+        pretrain(tokenizer, course, asked.out)
+    chance = remember(courses, asked.out)
     print(f"n-grams of the corpus written; affirmed by chance: {chance:.3f}")
     torch.set_num_threads(1)  # one short answer at a time: a second thread would only wait
     for name, share in measure.figures(saved_model(asked.out).eval(), tokenizer, seed).items():
