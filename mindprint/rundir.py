@@ -28,23 +28,8 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
-        """A new, locked run folder. Raises ConfigError if it cannot be written, is not empty, or
-        lies on a disk without room."""
-        try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise ConfigError(
-                    f"`{path}` is not empty",
-                    where="--out",
-                    hint=f"choose another folder, or go on with `mindprint resume {path}`",
-                )
-            path.mkdir(parents=True, exist_ok=True)
-            _probe_room(path)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write the run folder: {error.strerror or error}",
-                where=str(path),
-                hint="choose another folder with `--out`, or free some space",
-            ) from error
+        """A new, locked run folder. Raises ConfigError as `check_place` does."""
+        _make_place(path)
         run = cls(path)
         run.lock()
         return run
@@ -90,6 +75,36 @@ class RunDir:
         fields = {key: value for key, value in asdict(event).items() if value not in ("", {})}
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
+
+
+def check_place(path: Path) -> None:
+    """Whether a run could be made at `path`, leaving nothing there: asked before any weight is
+    loaded. Raises ConfigError if it cannot be written, is not empty, or has no room."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        _make_place(path)
+    finally:
+        for folder in missing:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+def _make_place(path: Path) -> None:
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(
+                f"`{path}` is not empty",
+                where="--out",
+                hint=f"choose another folder, or go on with `mindprint resume {path}`",
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        _probe_room(path)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the run folder: {error.strerror or error}",
+            where=str(path),
+            hint="choose another folder with `--out`, or free some space",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,9 +18,9 @@ from mindprint.cli.inputs import FILE, Inputs, absolute, read_inputs, write_inpu
 from mindprint.cli.interrupt import asked_to_stop
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
-from mindprint.errors import ConfigError, Exit, Interrupted
+from mindprint.errors import Exit, Interrupted
 from mindprint.report.model import Result
-from mindprint.rundir import RunDir
+from mindprint.rundir import RunDir, check_place
 
 
 def default_out(name: str) -> Path:
@@ -34,9 +34,7 @@ def new_run(prepared: Prepared, out: Path, as_json: bool, called: str = "") -> N
 
     Ends with exit code 1 if a topic failed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        hint = f"choose another folder with `--out`, or go on with `mindprint resume {out}`"
-        raise ConfigError(f"`{out}` is not empty", where="--out", hint=hint)
+    check_place(out)
 
     def created() -> RunDir:
         run = RunDir.create(out)
