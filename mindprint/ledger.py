@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,9 +70,17 @@ class Ledger(BaseModel):
                     f"the ledger has no topic `{until}`", where="--until", hint=f"it has: {known}"
                 )
             entries = entries[: ends[-1] + 1]
-        accepted = [entry for entry in entries if entry.accepted]
-        replaced = {entry.replaces for entry in accepted}
-        return tuple(entry for entry in accepted if entry.name not in replaced)
+        return _in_force(entries)
+
+    def left_by(self, topic: str) -> tuple[Entry, ...]:
+        """What a topic's own stages left in force, whatever came after it."""
+        return _in_force([entry for entry in self.entries if entry.topic == topic])
+
+
+def _in_force(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    accepted = [entry for entry in entries if entry.accepted]
+    replaced = {entry.replaces for entry in accepted}
+    return tuple(entry for entry in accepted if entry.name not in replaced)
 
 
 def read(run: RunDir) -> Ledger:

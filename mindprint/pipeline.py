@@ -35,7 +35,7 @@ from mindprint.results import (
     write_result,
 )
 from mindprint.rundir import RunDir, read_json, write_json
-from mindprint.stages import Workshop, read_exam, write_exam
+from mindprint.stages import Workshop, evaluated, read_exam, write_exam
 from mindprint.strategies.sequential import Sequential
 from mindprint.tokens.lessons import Lesson
 from mindprint.tokens.render import Renderer
@@ -158,28 +158,22 @@ class _Run:
         with self._timed("evaluation"):
             for name, exam in self._shop.examiner.ask_many(missing).items():
                 write_exam(folder / f"{_file(name)}.json", exam)
-                score = exam.score
-                data = {"state": "base", "accuracy": score.accuracy, "voice": score.voice}
-                self._hear(Event("evaluated", name, "base", data))
+                self._hear(evaluated(name, "base", exam.score))
         return {name: read_exam(folder / f"{_file(name)}.json") for name in groups}
 
     def _already(self, lesson: Lesson) -> bool:
         """A topic that an earlier process finished: its adapters attached, its record read."""
         where = self._run.topic(lesson.topic.id) / "record.json"
-        entries = [entry for entry in self._ledger.entries if entry.topic == lesson.topic.id]
-        if not where.is_file() or not entries:
+        known = any(entry.topic == lesson.topic.id for entry in self._ledger.entries)
+        if not where.is_file() or not known:
             return False
-        self._attach([entry for entry in entries if self._stays(entry, entries)])
+        self._attach(self._ledger.left_by(lesson.topic.id))
         tree = read_json(where)
         self._records[lesson.topic.id] = TopicRecord.model_validate(tree["topic"])
         if tree["retained"] is not None:
             self._retained.append(Retained.model_validate(tree["retained"]))
         self._hear(Event("notice", lesson.topic.id, data={"text": "finished earlier"}))
         return True
-
-    def _stays(self, entry: Entry, entries: Sequence[Entry]) -> bool:
-        replaced = {other.replaces for other in entries if other.accepted}
-        return entry.accepted and entry.name not in replaced
 
     def _attach(self, entries: Sequence[Entry]) -> None:
         adapters = self._session.adapters
@@ -220,19 +214,22 @@ class _Run:
         """The topic's adapter becomes the past, in the way the run carries it."""
         if not any(entry.accepted for entry in entries) or self._ledger.handoff == "continue":
             return
-        adapters = self._session.adapters
         if self._ledger.handoff == "stack":
-            if adapters.trainable():
-                adapters.freeze(adapters.active()[-1])
-            return
-        self._merge(entries[0].topic)
+            self._freeze()
+        else:
+            self._merge(entries[0].topic)
+
+    def _freeze(self) -> None:
+        """The adapter that trains joins the frozen past."""
+        adapters = self._session.adapters
+        if adapters.trainable():
+            adapters.freeze(adapters.active()[-1])
 
     def _merge(self, topic: str) -> None:
         """Fold what is attached into the weights; under `auto`, a merge that would lose too much
         leaves it stacked, aloud, and the next topic's merge tries both together."""
-        adapters = self._session.adapters
         try:
-            report = adapters.merge_and_unload()
+            report = self._session.adapters.merge_and_unload()
             text = f"merged into {report.layers} layers, {report.lost:.1e} of the effect lost"
         except MergeRefused as error:
             if self._config.handoff != "auto":
@@ -241,8 +238,7 @@ class _Run:
                     where="handoff",
                     hint="start a run with `--set handoff=stack`, which keeps adapters exact",
                 ) from error
-            if adapters.trainable():
-                adapters.freeze(adapters.active()[-1])
+            self._freeze()
             text = f"stacked instead of merged: {error.what}"
         self._hear(Event("notice", topic, data={"text": text}))
 

@@ -192,8 +192,7 @@ def _train(
     job = stage.job(files.__setitem__)
     data = {"steps": job.batches.steps, "rows": stage.rows, "note": stage.note}
     shop.listen(Event("stage-started", topic, stage.name, data))
-    seed = adapter_seed(shop.config.run.seed, topic, stage.name, attempt)
-    learner = shop.session.learner(job.objective, OptimizerSpec(seed=seed))
+    learner = shop.session.learner(job.objective, OptimizerSpec(seed=stage.spec().seed))
     checkpoints = Checkpoints(shop.run, topic, stage.name, attempt)
     loop = StageLoop(
         shop.session, learner, job, shop.strategy, shop.rules, checkpoints, shop.listen
@@ -234,10 +233,14 @@ def examined(shop: Workshop, lesson: Lesson, state: str, folder: Path) -> Exam:
     ]
     write_text(folder / "answers.jsonl", "".join(line + "\n" for line in lines))
     write_exam(where, exam)
-    score = exam.score
-    data = {"state": state, "accuracy": score.accuracy, "voice": score.voice}
-    shop.listen(Event("evaluated", lesson.topic.id, state, data))
+    shop.listen(evaluated(lesson.topic.id, state, exam.score))
     return exam
+
+
+def evaluated(topic: str, state: str, score: Score) -> Event:
+    """What is told of an exam."""
+    data = {"state": state, "accuracy": score.accuracy, "voice": score.voice}
+    return Event("evaluated", topic, state, data)
 
 
 def write_exam(where: Path, exam: Exam) -> None:

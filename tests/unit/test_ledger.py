@@ -56,6 +56,15 @@ def test_a_rolled_back_entry_is_listed_and_does_not_act() -> None:
     assert len(book.entries) == 2
 
 
+def test_what_a_topic_left_does_not_depend_on_what_came_after() -> None:
+    """Under `continue` a later topic replaces it; going on still has to pass through it."""
+    book = filled(
+        entry("a:sft"), entry("a:dpo", replaces="a:sft"), entry("b:sft", replaces="a:dpo")
+    )
+    assert [one.name for one in book.left_by("a")] == ["a:dpo"]
+    assert [one.name for one in book.acting()] == ["b:sft"]
+
+
 def test_a_name_twice_or_a_replaced_stranger_is_refused() -> None:
     book = filled(entry("a:sft"))
     with pytest.raises(StageError, match="already holds"):
