@@ -112,7 +112,19 @@ class GateSection(Section):
 class EvalSection(Section):
     max_tokens: Positive = Field(128, description="longest answer to a quiz question")
     retention: Literal["full", "sample", "off"] = Field(
-        "sample", description="how much of the earlier topics is asked again after each topic"
+        "sample", description="how much of the earlier topics is asked again after each stage"
+    )
+    prompts: Annotated[int, Field(ge=40)] = Field(
+        60, description="open prompts asked at most for the voice; it takes 40 to calibrate"
+    )
+    few_shot: Count = Field(
+        4, description="training rows shown to the base as a baseline to beat; 0 leaves it out"
+    )
+    resamples: Annotated[int, Field(ge=200)] = Field(
+        2000, description="bootstrap resamples behind every interval"
+    )
+    embedder: str | None = Field(
+        None, description="folder of a sentence-transformers model: one more family of the voice"
     )
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindprint.config import DpoSection, GateSection
-from mindprint.report.model import Answer, Score, StageRecord
+from mindprint.evals import degeneracy
+from mindprint.evals.answers import linear
+from mindprint.evals.stats import mcnemar, paired
+from mindprint.report.model import StageRecord
+from mindprint.report.scores import Answer, Difference, Score
+from mindprint.report.voice import Reading
 
-# Two-sided 95 % of a normal: a fall is real when its interval lies below 0.
-Z95 = 1.96
-# A stage fails on degeneracy from this share on, and from two answers on.
-DEGENERATE_SHARE = 0.02
+# Fewer choices than these cannot turn so that chance is ruled out.
+FEWEST_CHOICES = 6
+# Five questions or fewer cannot rule out noise; a fall as large as this is not waited out.
+LARGE_FALL = 0.5
 # Below this many steps a margin's sign says nothing yet.
 MARGIN_STEPS = 4
+# Below this many questions a verdict says how large a fall it could not have seen.
+MANY_CLUSTERS = 30
+# A mean chance of ending at once up to this is nothing to speak of.
+FIRST_STOP = 0.01
+# A p below this is said to be below it.
+SMALLEST_P = 0.001
+CALIBRATED = ("calibrated", "calibrated")
+BY_MARKERS = "by the markers: the calibrated voice cannot be measured here"
 
 
 @dataclass(frozen=True)
@@ -27,10 +39,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exam:
-    """A topic's quiz under one state of the model: the score and the answers it comes from."""
+    """A topic's quiz under one state of the model: the score and the answers it comes from.
+
+    `clusters`: for each answer the question it is a phrasing of. `open`: the model's answers to
+    the run's open prompts at that moment and `reading` their place on the voice scale.
+    """
 
     score: Score
     answers: tuple[Answer, ...]
+    clusters: tuple[int, ...] = ()
+    reading: Reading | None = None
+    open: tuple[str, ...] = ()
 
 
 def passes(score: Score, gate: GateSection) -> bool:
@@ -51,33 +70,63 @@ def wants_dpo(score: Score, gate: GateSection, dpo: DpoSection) -> tuple[bool, s
     )
 
 
-def judge_sft(before: Exam, after: Exam) -> Verdict:
+def judge_sft(
+    before: Exam,
+    after: Exam,
+    voice: Difference | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Verdict:
     """SFT did harm if accuracy fell beyond noise, if answers became degenerate, or if voice fell
-    and accuracy did not rise."""
-    numbers = _numbers(before.score, after.score)
-    if why := _degenerated(before.score, after.score):
+    beyond noise and accuracy did not rise.
+
+    `voice`: the paired change of the calibrated voice over the open prompts; None where it cannot
+    be measured, and the markers are compared, question by question. Raises ValueError where the
+    exams do not have the same questions.
+    """
+    change = _change(before, after, voice, seed, resamples)
+    numbers = _numbers(before, after, change)
+    if why := _degenerated(before, after):
         return Verdict(False, f"{why}; {numbers}")
-    if _fell(_accuracies(before), _accuracies(after)):
-        return Verdict(False, f"accuracy fell beyond noise; {numbers}")
-    if _fell(_voices(before), _voices(after)) and after.score.accuracy <= before.score.accuracy:
-        return Verdict(False, f"voice fell and accuracy did not rise; {numbers}")
+    if why := _fell(change.accuracy):
+        return Verdict(False, f"{why}; {numbers}")
+    if change.voice.fell and change.accuracy.value <= 0:
+        return Verdict(False, f"voice fell beyond noise and accuracy did not rise; {numbers}")
     return Verdict(True, numbers)
 
 
-def judge_dpo(before: Exam, after: Exam, stage: StageRecord | None = None) -> Verdict:
-    """DPO stays if its margin grew, voice rose, and accuracy did not fall beyond noise."""
-    numbers = _numbers(before.score, after.score)
+def judge_dpo(
+    before: Exam,
+    after: Exam,
+    stage: StageRecord | None = None,
+    voice: Difference | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Verdict:
+    """DPO stays if its margin grew, no flood of degenerate answers came, accuracy did not fall
+    beyond noise and voice rose, or did not fall where it had no room to rise.
+
+    `stage`: the stage as it was run, for its margins; `voice` and ValueError as for `judge_sft`.
+    """
+    change = _change(before, after, voice, seed, resamples)
+    numbers = _numbers(before, after, change)
     ended = f"; ended early: {stage.stopped}" if stage is not None and stage.stopped else ""
+    unseen = _unseen(before, change.accuracy)
     if stage is not None and (margin := _late_margin(stage)) <= 0:
         what = f"the margin went to {margin:.3f}: the stage trained towards the rejected answers"
-        return Verdict(False, f"{what}; {numbers}{ended}")
-    if why := _degenerated(before.score, after.score):
+        return Verdict(False, f"{what}; {numbers}{unseen}{ended}")
+    if why := _degenerated(before, after):
+        return Verdict(False, f"{why}; {numbers}{unseen}{ended}")
+    if why := _fell(change.accuracy):
         return Verdict(False, f"{why}; {numbers}{ended}")
-    if _fell(_accuracies(before), _accuracies(after)):
-        return Verdict(False, f"accuracy fell beyond noise; {numbers}{ended}")
-    if after.score.voice <= before.score.voice and before.score.voice < 1:
-        return Verdict(False, f"voice did not rise; {numbers}{ended}")
-    return Verdict(True, f"{numbers}{ended}")
+    if change.voice.fell:
+        return Verdict(False, f"voice fell beyond noise; {numbers}{unseen}{ended}")
+    if change.voice.value <= 0 and not change.full:
+        return Verdict(False, f"voice did not rise; {numbers}{unseen}{ended}")
+    doubt = "" if change.full or change.voice.rose else "; voice is higher, but not beyond noise"
+    return Verdict(True, f"{numbers}{doubt}{unseen}{ended}")
 
 
 def judge_topic(before: Score, final: Score, gate: GateSection) -> Verdict:
@@ -101,6 +150,15 @@ def rank(before: Score, score: Score, gate: GateSection) -> tuple[bool, float, f
     return (keeps, -gaps, score.accuracy + score.voice)
 
 
+def _fell(accuracy: Difference) -> str:
+    """Why accuracy counts as fallen, or nothing."""
+    if accuracy.fell:
+        return "accuracy fell beyond noise"
+    if accuracy.value <= -LARGE_FALL:
+        return "accuracy fell by half or more, on too few questions to rule out noise"
+    return ""
+
+
 def _late_margin(stage: StageRecord) -> float:
     """Mean margin over the last quarter of the steps, the first (always 0) left out; a stage too
     short to tell, and not stopped early either, counts as grown."""
@@ -111,11 +169,119 @@ def _late_margin(stage: StageRecord) -> float:
     return sum(late) / len(late)
 
 
-def _numbers(before: Score, after: Score) -> str:
-    return (
-        f"accuracy {before.accuracy:.2f} -> {after.accuracy:.2f}, "
-        f"voice {before.voice:.2f} -> {after.voice:.2f} ({after.questions} questions)"
+@dataclass(frozen=True)
+class _Change:
+    """From one exam to the next: paired differences; `full`: no voice was lacking before.
+    `shown`: the voice before and after, None where the two exams are not on one scale."""
+
+    accuracy: Difference
+    voice: Difference
+    calibrated: bool
+    full: bool
+    shown: tuple[float, float] | None
+
+
+def _change(
+    before: Exam, after: Exam, voice: Difference | None, seed: int, resamples: int
+) -> _Change:
+    def compare(earlier: list[float], later: list[float]) -> Difference:
+        return paired(earlier, later, before.clusters, seed=seed, resamples=resamples)
+
+    accuracy = accuracy_change(before, after, seed=seed, resamples=resamples)
+    if voice is None:
+        earlier, later = _voices(before), _voices(after)
+        means = (sum(earlier) / len(earlier), sum(later) / len(later))
+        return _Change(accuracy, compare(earlier, later), False, means[0] >= 1, means)
+    scales = (before.score.voice_by, after.score.voice_by)
+    shown = (before.score.voice, after.score.voice)
+    full = scales[0] == "calibrated" and shown[0] >= 1
+    return _Change(accuracy, voice, True, full, shown if scales == CALIBRATED else None)
+
+
+def accuracy_change(
+    before: Exam, after: Exam, *, seed: int = 0, resamples: int = 2000
+) -> Difference:
+    """The paired change of accuracy, choices corrected for guessing answer by answer; its value is
+    that of the scores. Raises ValueError where the exams do not have the same questions."""
+    change = paired(
+        linear(before.answers),
+        linear(after.answers),
+        before.clusters,
+        seed=seed,
+        resamples=resamples,
     )
+    # A score is not below 0, a mean corrected for guessing may be.
+    low, high = max(change.low, -1.0), min(change.high, 1.0)
+    value = after.score.accuracy - before.score.accuracy
+    inside = min(max(value, low), high)
+    return change.model_copy(update={"value": inside, "low": low, "high": high})
+
+
+def _numbers(before: Exam, after: Exam, change: _Change) -> str:
+    """Accuracy and voice before and after, how far apart, and how sure that is."""
+    questions = _questions(change.accuracy.clusters, len(after.answers))
+    scores = f"accuracy {before.score.accuracy:.2f} -> {after.score.accuracy:.2f}"
+    told = _difference(change.accuracy, questions) + _turned(before, after)
+    spoken = "voice"
+    if change.shown is not None:
+        spoken += f" {change.shown[0]:.2f} -> {change.shown[1]:.2f}"
+    how = "" if change.calibrated else BY_MARKERS
+    voiced = _difference(change.voice, how, interval="")
+    return f"{scores} ({told}), {spoken} ({voiced}){_ended_at_once(before, after)}"
+
+
+def _difference(change: Difference, more: str = "", interval: str = "95 % interval ") -> str:
+    """`+0.77, 95 % interval +0.54 to +0.92`; across 0 it is noise, and said to be."""
+    noise = "" if change.rose or change.fell else "within noise: "
+    ends = f"{noise}{interval}{_signed(change.low)} to {_signed(change.high)}"
+    return ", ".join(part for part in (_signed(change.value), ends, more) if part)
+
+
+def _signed(value: float) -> str:
+    """Two decimals, three where two would read as 0 and it is not."""
+    short = f"{value:+.2f}"
+    if float(short):
+        return short
+    return f"{value:+.3f}" if float(f"{value:.3f}") else "+0.00"
+
+
+def _questions(clusters: int, answers: int) -> str:
+    told = f"{clusters} question{'s' if clusters != 1 else ''}"
+    return told if answers == clusters else f"{told} in {answers} phrasings"
+
+
+def _turned(before: Exam, after: Exam) -> str:
+    """Which choices turned right and wrong, and how likely so uneven a split is by chance."""
+    picks = [
+        (earlier.pick.right, later.pick.right)
+        for earlier, later in zip(before.answers, after.answers, strict=True)
+        if earlier.pick is not None and later.pick is not None
+    ]
+    if len(picks) < FEWEST_CHOICES:
+        return ""
+    gained = sum(later and not earlier for earlier, later in picks)
+    lost = sum(earlier and not later for earlier, later in picks)
+    p = mcnemar([earlier for earlier, _ in picks], [later for _, later in picks])
+    likely = f"p = {p:.3f}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
+    split = f"{gained} turned right and {lost} turned wrong"
+    return f"; of {len(picks)} choices {split}, McNemar's exact test {likely}"
+
+
+def _ended_at_once(before: Exam, after: Exam) -> str:
+    """The chance that an answer ends before its first word, where that rose a lot."""
+    earlier, later = before.score.first_stop, after.score.first_stop
+    if earlier is None or later is None or later <= max(FIRST_STOP, 2 * earlier):
+        return ""
+    return f", mean chance that an answer ends before its first word {earlier:.3f} -> {later:.3f}"
+
+
+def _unseen(before: Exam, accuracy: Difference) -> str:
+    """What so few questions cannot show; nothing falls below an accuracy of 0."""
+    fall = min(accuracy.unseen, before.score.accuracy)
+    if accuracy.clusters >= MANY_CLUSTERS or accuracy.rose or fall < 0.005:
+        return ""
+    questions = _questions(accuracy.clusters, accuracy.clusters)
+    return f"; a fall of accuracy of up to {fall:.2f} could have gone unseen with {questions}"
 
 
 def _shortfall(score: Score, gate: GateSection) -> str:
@@ -127,27 +293,10 @@ def _shortfall(score: Score, gate: GateSection) -> str:
     return ", ".join(parts)
 
 
-def _degenerated(before: Score, after: Score) -> str:
-    answers = round(after.degenerate * after.questions)
-    if after.degenerate > max(DEGENERATE_SHARE, before.degenerate) and answers >= 2:
-        return f"{answers} of {after.questions} answers are degenerate"
-    return ""
-
-
-def _fell(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Paired by question (Miller 2024, arXiv 2411.00640): the mean difference and 1.96 standard
-    errors of it lie below 0."""
-    differences = [later - earlier for earlier, later in zip(before, after, strict=True)]
-    count = len(differences)
-    if count < 2:
-        return sum(differences) < 0
-    mean = sum(differences) / count
-    variance = sum((value - mean) ** 2 for value in differences) / (count - 1)
-    return mean < 0 and mean + Z95 * math.sqrt(variance / count) < 0
-
-
-def _accuracies(exam: Exam) -> list[float]:
-    return [answer.accuracy for answer in exam.answers]
+def _degenerated(before: Exam, after: Exam) -> str:
+    return degeneracy.fails(
+        [answer.flags for answer in after.answers], [answer.flags for answer in before.answers]
+    )
 
 
 def _voices(exam: Exam) -> list[float]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from backends.contract import Session
 from mindprint.errors import ConfigError, StageError
-from mindprint.report.model import Score
+from mindprint.report.scores import Score
 from mindprint.rundir import RunDir, digest, read_json, write_json
 
 SCHEMA_VERSION = 1

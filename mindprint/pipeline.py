@@ -10,22 +10,21 @@ from dataclasses import dataclass
 from backends.contract import AdapterManager, Session
 from backends.errors import BackendError, MergeRefused
 from mindprint import ledger as ledgers
+from mindprint.calibration import Calibration, calibrate
 from mindprint.clock import Clock
 from mindprint.config import Config, Resolved
-from mindprint.curriculum.records import Curriculum, QuizItem, Topic
+from mindprint.curriculum.records import Curriculum
 from mindprint.errors import MindprintError, StageError
 from mindprint.evals.exam import Examiner
+from mindprint.evals.prompts import RETENTION
 from mindprint.events import Event, Listener
+from mindprint.exams import evaluated, read_exam, write_exam
 from mindprint.gate import Exam
 from mindprint.ledger import Entry, Ledger
-from mindprint.plan import Plan, sample_size
-from mindprint.report.model import (
-    Result,
-    Retained,
-    Score,
-    Status,
-    TopicRecord,
-)
+from mindprint.plan import Plan
+from mindprint.report.kept import Retained
+from mindprint.report.model import Result, Status, TopicRecord
+from mindprint.report.voice import VoiceRecord
 from mindprint.results import (
     Header,
     add_timings,
@@ -34,8 +33,9 @@ from mindprint.results import (
     write_config,
     write_result,
 )
+from mindprint.retention import Retention
 from mindprint.rundir import RunDir, read_json, write_json
-from mindprint.stages import Workshop, evaluated, read_exam, write_exam
+from mindprint.stages import Workshop
 from mindprint.strategies.sequential import Sequential
 from mindprint.tokens.lessons import Lesson
 from mindprint.tokens.render import Renderer
@@ -43,7 +43,6 @@ from mindprint.topics import TopicRun
 from mindprint.training import Rules
 
 STRATEGIES = {"sequential": Sequential}
-RETENTION = "retention"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,15 @@ class _Run:
             rules=Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop),
             backend=order.backend,
             memory=self._memory,
+            retention=Retention(
+                examiner,
+                order.curriculum,
+                [lesson.topic for lesson in order.plan.lessons],
+                self._config,
+            ),
         )
+        self._calibration: Calibration | None = None
+        self._standing: Exam | None = None
 
     def go(self) -> Result:
         self._begin()
@@ -145,7 +152,8 @@ class _Run:
             self._hear(Event("notice", data={"text": note}))
 
     def _base_exams(self) -> dict[str, Exam]:
-        """Every quiz under the base alone, asked once, before anything is attached."""
+        """Every quiz and the open prompts under the base alone, asked once, before anything is
+        attached."""
         folder = self._run.path / "base"
         groups = {lesson.topic.id: lesson.topic.quiz for lesson in self._order.plan.lessons}
         if self._config.eval.retention != "off" and self._order.curriculum.retention:
@@ -155,11 +163,24 @@ class _Run:
             for name, items in groups.items()
             if not (folder / f"{_file(name)}.json").is_file()
         }
+        examiner = self._shop.examiner
         with self._timed("evaluation"):
-            for name, exam in self._shop.examiner.ask_many(missing).items():
+            self._calibration = calibration = calibrate(examiner, folder)
+            self._note(calibration.sentence)
+            for name, exam in examiner.ask_many(missing).items():
+                if name != RETENTION:
+                    exam = examiner.read(exam, calibration.base, calibration.reading)
                 write_exam(folder / f"{_file(name)}.json", exam)
                 self._hear(evaluated(name, "base", exam.score))
-        return {name: read_exam(folder / f"{_file(name)}.json") for name in groups}
+        exams = {name: read_exam(folder / f"{_file(name)}.json") for name in groups}
+        if self._shop.retention.on:
+            self._retained.append(self._shop.retention.base(exams))
+        return exams
+
+    def _note(self, text: str) -> None:
+        """Said aloud, and kept for the report."""
+        self._notes.append(text)
+        self._hear(Event("notice", data={"text": text}))
 
     def _already(self, lesson: Lesson) -> bool:
         """A topic that an earlier process finished: its adapters attached, its record read."""
@@ -170,8 +191,8 @@ class _Run:
         self._attach(self._ledger.left_by(lesson.topic.id))
         tree = read_json(where)
         self._records[lesson.topic.id] = TopicRecord.model_validate(tree["topic"])
-        if tree["retained"] is not None:
-            self._retained.append(Retained.model_validate(tree["retained"]))
+        self._retained += [Retained.model_validate(row) for row in tree["retained"]]
+        self._standing = read_exam(self._run.topic(lesson.topic.id) / "final.json")
         self._hear(Event("notice", lesson.topic.id, data={"text": "finished earlier"}))
         return True
 
@@ -190,19 +211,23 @@ class _Run:
     def _topic(self, lesson: Lesson, base: Exam) -> None:
         asked = self._shop.examiner.seconds
         started = time.perf_counter()
-        record, entries = TopicRun(self._shop, lesson, self._ledger).run(base)
+        taught = TopicRun(self._shop, lesson, self._ledger).run(base, self._standing or base)
+        record, entries = taught.record, taught.entries
         self._hand_over(entries)
         spent = time.perf_counter() - started
         evaluation = self._shop.examiner.seconds - asked
         self._clock.training += spent - evaluation
         self._clock.evaluation += evaluation
         self._records[lesson.topic.id] = record
-        retained = self._retention(lesson)
+        self._retained += taught.rows
+        self._standing = taught.final
+        folder = self._run.topic(lesson.topic.id)
+        write_exam(folder / "final.json", taught.final)
         write_json(
-            self._run.topic(lesson.topic.id) / "record.json",
+            folder / "record.json",
             {
                 "topic": record.model_dump(mode="json"),
-                "retained": retained.model_dump(mode="json") if retained else None,
+                "retained": [row.model_dump(mode="json") for row in taught.rows],
             },
         )
         for entry in entries:
@@ -242,25 +267,6 @@ class _Run:
             text = f"stacked instead of merged: {error.what}"
         self._hear(Event("notice", topic, data={"text": text}))
 
-    def _retention(self, lesson: Lesson) -> Retained | None:
-        """This topic, earlier ones and the retention set, asked now that `lesson` is learned."""
-        mode = self._config.eval.retention
-        if mode == "off":
-            return None
-        groups: dict[str, tuple[QuizItem, ...]] = {}
-        for known in self._order.plan.lessons:
-            groups[known.topic.id] = retained_items(known.topic, mode)
-            if known.topic.id == lesson.topic.id:
-                break
-        if self._order.curriculum.retention:
-            groups[RETENTION] = self._order.curriculum.retention
-        with self._timed("evaluation"):
-            exams = self._shop.examiner.ask_many(groups)
-        scores = {name: exam.score for name, exam in exams.items()}
-        retained = Retained(after=lesson.topic.id, scores=scores)
-        self._retained.append(retained)
-        return retained
-
     def _result(self, status: Status) -> Result:
         order = self._order
         header = Header(
@@ -284,7 +290,7 @@ class _Run:
             status=status,
             topics=tuple(records),
             retained=tuple(self._retained),
-            retention_base=self._retention_base(),
+            voice=self._voice(),
             memory=tuple(self._memory),
             timings=add_timings(self._earlier.timings, timings) if self._earlier else timings,
             handoff=self._ledger.handoff,
@@ -293,9 +299,11 @@ class _Run:
             result = result.model_copy(update={"config": self._earlier.config})
         return result
 
-    def _retention_base(self) -> Score | None:
-        where = self._run.path / "base" / f"{RETENTION}.json"
-        return read_exam(where).score if where.is_file() else None
+    def _voice(self) -> VoiceRecord | None:
+        if self._calibration is None:
+            return None
+        last = self._standing
+        return self._calibration.record(last.reading if last else None, last.open if last else ())
 
     def _hear(self, event: Event) -> None:
         if event.kind != "step":
@@ -309,12 +317,6 @@ class _Run:
             yield
         finally:
             setattr(self._clock, kind, getattr(self._clock, kind) + time.perf_counter() - started)
-
-
-def retained_items(topic: Topic, mode: str) -> tuple[QuizItem, ...]:
-    """The questions of an earlier topic that are asked again: always the same, evenly spread."""
-    count = sample_size(len(topic.quiz), mode)
-    return tuple(topic.quiz[place * len(topic.quiz) // count] for place in range(count))
 
 
 def _unload_all(adapters: AdapterManager) -> None:

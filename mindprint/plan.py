@@ -10,7 +10,9 @@ from typing import Any, Literal
 from backends.contract import Choice
 from mindprint.config import Config, DpoSection, SftSection
 from mindprint.curriculum.records import Curriculum
-from mindprint.errors import ConfigError
+from mindprint.errors import ConfigError, DataError, Fault
+from mindprint.evals.likelihood import NO_LIMIT
+from mindprint.evals.prompts import examples, open_prompts, retained, with_examples
 from mindprint.tokens.batches import BatchPlan
 from mindprint.tokens.lessons import Lesson, Pair, make_lessons, question
 from mindprint.tokens.render import Renderer, Row
@@ -43,6 +45,7 @@ class Plan:
     choices: tuple[Choice, ...]
     questions: int
     retained: int
+    open_prompts: int
     longest_row: int
     retries: int
 
@@ -52,8 +55,7 @@ class Plan:
         rows.append(("topics", str(len(self.lessons)), self._few_questions()))
         for kind in ("sft", "dpo"):
             rows += self._stage_line(kind)
-        asked = f"{self.retained} of them asked again to see what is kept" if self.retained else ""
-        rows.append(("questions", str(self.questions), asked))
+        rows.append(("questions", str(self.questions), self._asked()))
         rows.append(("longest row", f"{self.longest_row} tokens", "answers included"))
         return rows
 
@@ -63,9 +65,18 @@ class Plan:
             "choices": [asdict(choice) for choice in self.choices],
             "questions": self.questions,
             "retained_questions": self.retained,
+            "open_prompts": self.open_prompts,
             "longest_row": self.longest_row,
             "retries": self.retries,
         }
+
+    def _asked(self) -> str:
+        parts = []
+        if self.retained:
+            parts.append(f"{self.retained} to see what is kept of earlier topics")
+        if self.open_prompts:
+            parts.append(f"{self.open_prompts} open prompts for the voice")
+        return ", ".join(parts)
 
     def _few_questions(self) -> str:
         few = sum(len(lesson.topic.quiz) < 8 for lesson in self.lessons)
@@ -104,7 +115,8 @@ def make_plan(
         stages.append(_sft(lesson, config))
         if config.dpo.when != "never" and (lesson.pairs or config.dpo.pairs != "file"):
             stages.append(_dpo(lesson, config))
-    retained = _retained(curriculum, lessons, config)
+    kept = _retained(curriculum, lessons, config, stages)
+    voiced = _open(curriculum, config, stages)
     # as the base, before the topic, after each of its stages
     exams = {lesson.topic.id: 2 for lesson in lessons}
     for stage in stages:
@@ -114,8 +126,9 @@ def make_plan(
         stages=tuple(stages),
         lessons=lessons,
         choices=tuple(choices),
-        questions=asked + retained,
-        retained=retained,
+        questions=asked + kept + voiced,
+        retained=kept,
+        open_prompts=voiced,
         longest_row=_longest(curriculum, lessons, config, renderer),
         retries=config.gate.retries,
     )
@@ -221,24 +234,54 @@ def _trained(rows: Sequence[Row]) -> int:
     return sum(sum(row.mask) for row in rows)
 
 
-def sample_size(questions: int, retention: str) -> int:
-    """How many of an earlier topic's questions are asked again after each topic."""
-    return {"full": questions, "sample": min(questions, 4), "off": 0}[retention]
+def _retained(
+    curriculum: Curriculum,
+    lessons: Sequence[Lesson],
+    config: Config,
+    stages: Sequence[PlannedStage],
+) -> int:
+    """Questions asked again after each stage: of the topics so far, and the retention set."""
+    mode, seed = config.eval.retention, config.run.seed
+    if mode == "off":
+        return 0
+    total, so_far = len(curriculum.retention), 0
+    for lesson in lessons:
+        so_far += len(retained(lesson.topic, mode, seed))
+        own = sum(stage.topic == lesson.topic.id for stage in stages)
+        total += own * (so_far + len(curriculum.retention))
+    return total
 
 
-def _retained(curriculum: Curriculum, lessons: Sequence[Lesson], config: Config) -> int:
-    mode = config.eval.retention
-    sizes = [sample_size(len(lesson.topic.quiz), mode) for lesson in lessons]
-    extra = 0 if mode == "off" else len(curriculum.retention) * (len(lessons) + 1)
-    return sum(sum(sizes[: place + 1]) for place in range(len(lessons))) + extra
+def _open(curriculum: Curriculum, config: Config, stages: Sequence[PlannedStage]) -> int:
+    """Open prompts asked for the voice: of the base, of the few-shot baseline, after each stage."""
+    few_shot = bool(examples(curriculum, config.eval.few_shot))
+    return len(open_prompts(curriculum, config.eval.prompts)) * (1 + few_shot + len(stages))
 
 
 def _longest(
     curriculum: Curriculum, lessons: Sequence[Lesson], config: Config, renderer: Renderer
 ) -> int:
+    """Tokens of the longest row that goes through the model, answers included.
+
+    Raises DataError with every quiz row whose reference or choice cannot be rendered.
+    """
     rows = [len(row.ids) for lesson in lessons for row in (*lesson.rows, *lesson.held_out)]
     for lesson in lessons:
         rows += [len(row.ids) for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
     items = [item for lesson in lessons for item in lesson.topic.quiz] + list(curriculum.retention)
-    asked = [len(renderer.prompt(question(curriculum.system, item.question))) for item in items]
-    return max([*rows, *(prompt + config.eval.max_tokens for prompt in asked)], default=0)
+    system, faults = curriculum.system, []
+    for item in items:
+        prompt = question(system, item.question)
+        rows.append(len(renderer.prompt(prompt)) + config.eval.max_tokens)
+        for text in (item.reference, *item.choices):
+            try:
+                rows.append(len(renderer.completion(prompt, text, NO_LIMIT).ids))
+            except DataError as error:
+                faults.append(Fault(item.source.file, item.source.line, error.what))
+    if faults:
+        raise DataError(f"{len(faults)} answers of the quiz cannot be weighed", faults)
+    shown = examples(curriculum, config.eval.few_shot)
+    for held in open_prompts(curriculum, config.eval.prompts):
+        asked = renderer.prompt(with_examples(system, shown, held.prompt))
+        rows.append(len(asked) + config.eval.max_tokens)
+    return max(rows, default=0)

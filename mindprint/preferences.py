@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from backends.contract import Session
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, Message, PreferenceRow, Topic, TrainRow, Voice
-from mindprint.evals.degeneracy import HARD
 from mindprint.evals.exam import Examiner
-from mindprint.evals.text import contains
+from mindprint.evals.negation import Spoken
+from mindprint.evals.quiz import asserted
 from mindprint.evals.voice import score_voice
 from mindprint.tokens.batches import pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair, conversation, render_pair
@@ -67,7 +67,7 @@ def draw(
     for place, (row, facts) in enumerate(usable):
         chosen = row.messages[-1].content
         for said in answers[place * DRAWS : (place + 1) * DRAWS]:
-            if HARD & set(said.flags) or not all(_holds(said.text, fact) for fact in facts):
+            if said.flags or said.loops or not all(_holds(said.text, fact) for fact in facts):
                 wrong += 1
             elif not is_off(said.text, chosen, curriculum.voice, config.gate.voice):
                 in_voice += 1
@@ -119,7 +119,9 @@ def _pair(
 
 
 def _holds(text: str, point: tuple[str, ...]) -> bool:
-    return any(contains(text, alias) for alias in point)
+    """Whether the text states a key point, by any of its aliases and not negated."""
+    spoken = Spoken.of(text)
+    return any(asserted(spoken, alias) for alias in point)
 
 
 def _longer(pair: Pair) -> int:

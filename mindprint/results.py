@@ -13,20 +13,35 @@ from backends.contract import Choice, Session
 from mindprint import __version__
 from mindprint.config import Resolved
 from mindprint.curriculum.records import Curriculum
+from mindprint.evals.changes import clear, overall
+from mindprint.evals.forgetting import transfers
+from mindprint.report import endings
+from mindprint.report.kept import Retained
 from mindprint.report.model import (
     ChoiceRecord,
     MemorySample,
     ModelRecord,
     Result,
-    Retained,
-    Score,
     Status,
     Timings,
     TopicRecord,
 )
+from mindprint.report.voice import VoiceRecord
 from mindprint.rundir import RunDir, read_json, write_text
 
-LIBRARIES = ("numpy", "transformers", "tokenizers", "safetensors", "torch", "peft", "mlx", "mlx-lm")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "rapidfuzz",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "torch",
+    "peft",
+    "mlx",
+    "mlx-lm",
+)
 
 
 @dataclass(frozen=True)
@@ -48,17 +63,18 @@ def assemble(
     status: Status,
     topics: Sequence[TopicRecord],
     retained: tuple[Retained, ...],
-    retention_base: Score | None,
+    voice: VoiceRecord | None,
     memory: tuple[MemorySample, ...],
     timings: Timings,
     handoff: str,
 ) -> Result:
     curriculum, info = header.curriculum, session.info
     chosen = Choice(handoff, _why(header.resolved, handoff, info.dtype), "handoff")
-    return Result(
+    config = header.resolved.config
+    result = Result(
         mindprint=__version__,
         status=status,
-        verdict=verdict(topics),
+        verdict="",
         title=curriculum.title,
         author=curriculum.author,
         curriculum=curriculum.root.name,
@@ -74,9 +90,11 @@ def assemble(
         ),
         choices=tuple(ChoiceRecord(**asdict(choice)) for choice in (*header.choices, chosen)),
         config=header.resolved.listing(),
-        topics=tuple(topics),
+        topics=tuple(_cleared(topics)),
+        changes=overall(topics, seed=config.run.seed, resamples=config.eval.resamples),
+        voice=voice,
         forgetting=retained,
-        retention_base=retention_base,
+        transfer=transfers(retained, [topic.id for topic in topics]),
         memory=memory,
         timings=timings,
         versions=versions(),
@@ -85,10 +103,22 @@ def assemble(
         notes=header.notes,
         command=header.command,
     )
+    return result.model_copy(update={"verdict": verdict(result)})
 
 
-def verdict(topics: Sequence[TopicRecord]) -> str:
-    """The run in a sentence, with its numbers."""
+def _cleared(topics: Sequence[TopicRecord]) -> list[TopicRecord]:
+    """The topics with what changed beyond noise over all of them."""
+    done = [topic for topic in topics if topic.changes]
+    found = dict(zip((topic.id for topic in done), clear([t.changes for t in done]), strict=True))
+    return [
+        topic.model_copy(update={"clear": found[topic.id]}) if topic.id in found else topic
+        for topic in topics
+    ]
+
+
+def verdict(result: Result) -> str:
+    """The run in two or three sentences, with its numbers: how topics ended, and what is kept."""
+    topics = result.topics
     done = [topic for topic in topics if topic.status in ("passed", "failed")]
     if not done:
         return "No topic is finished yet."
@@ -97,9 +127,23 @@ def verdict(topics: Sequence[TopicRecord]) -> str:
     was_accuracy, was_voice = _mean(done, "accuracy", "base"), _mean(done, "voice", "base")
     open_ = len(topics) - len(done)
     rest = f" {open_} topics are still to come." if open_ else ""
+    kept = f" {said}" if (said := endings.told(result)) else ""
     return (
-        f"{passed} of {len(done)} topics passed: accuracy {was_accuracy:.2f} -> {accuracy:.2f}, "
-        f"voice {was_voice:.2f} -> {voice:.2f} (means over topics, base -> final).{rest}"
+        f"{passed} of {len(done)} topics passed, each judged at its own end: accuracy "
+        f"{was_accuracy:.2f} -> {accuracy:.2f}{_sure(result)}, voice {was_voice:.2f} -> "
+        f"{voice:.2f} (means over topics, base -> final).{kept}{rest}"
+    )
+
+
+def _sure(result: Result) -> str:
+    """How sure the change of accuracy is, over all questions."""
+    change = result.changes.get("accuracy")
+    if change is None:
+        return ""
+    noise = "" if change.rose or change.fell else "within noise: "
+    return (
+        f" ({change.value:+.2f}, {noise}95 % interval {change.low:+.2f} to {change.high:+.2f}, "
+        f"{change.clusters} questions)"
     )
 
 

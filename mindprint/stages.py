@@ -17,10 +17,13 @@ from mindprint.curriculum.records import Curriculum
 from mindprint.errors import StageError
 from mindprint.evals.exam import Examiner
 from mindprint.events import Event, Listener
+from mindprint.exams import examined
 from mindprint.gate import Exam
 from mindprint.plan import StageKind, dpo_batches, sft_batches
 from mindprint.preferences import gather, reference_logprobs
-from mindprint.report.model import Answer, MemorySample, Score, StageRecord
+from mindprint.report.kept import Retained
+from mindprint.report.model import MemorySample, StageRecord
+from mindprint.retention import Retention
 from mindprint.rundir import RunDir, read_json, write_folder, write_json, write_text
 from mindprint.strategies import Strategy
 from mindprint.tokens.batches import pad, pad_pairs
@@ -45,14 +48,17 @@ class Workshop:
     rules: Rules
     backend: str
     memory: list[MemorySample]
+    retention: Retention
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage, its verdict still open: `folder` holds adapter, metrics and answers."""
+    """A finished stage, its verdict still open: `folder` holds adapter, metrics and answers;
+    `kept` is what was left of earlier topics then."""
 
     record: StageRecord
     exam: Exam
+    kept: Retained | None
     spec: AdapterSpec
     folder: Path
 
@@ -180,8 +186,10 @@ def run_stage(
         record = StageRecord.model_validate(read_json(folder / "stage.json"))
     else:
         record = _train(shop, stage, lesson, attempt, folder)
-    exam = examined(shop, lesson, stage.name, folder)
-    return Trained(record, exam, stage.spec(), folder)
+    exam = examined(shop.examiner, shop.listen, lesson, stage.name, folder)
+    on = shop.retention.on
+    kept = shop.retention.row(lesson.topic, stage.name, attempt, folder) if on else None
+    return Trained(record, exam, kept, stage.spec(), folder)
 
 
 def _train(
@@ -217,46 +225,6 @@ def _train(
     checkpoints.clear()
     _sample_memory(shop, f"{topic} {stage.name}")
     return record
-
-
-def examined(shop: Workshop, lesson: Lesson, state: str, folder: Path) -> Exam:
-    """The topic's quiz under the model as it stands, kept in `folder` and not asked twice."""
-    where = folder / "eval.json"
-    if where.is_file():
-        return read_exam(where)
-    exam = shop.examiner.ask(lesson.topic.quiz)
-    lines = [
-        json.dumps(
-            {"question": item.question, **answer.model_dump(mode="json")}, ensure_ascii=False
-        )
-        for item, answer in zip(lesson.topic.quiz, exam.answers, strict=True)
-    ]
-    write_text(folder / "answers.jsonl", "".join(line + "\n" for line in lines))
-    write_exam(where, exam)
-    shop.listen(evaluated(lesson.topic.id, state, exam.score))
-    return exam
-
-
-def evaluated(topic: str, state: str, score: Score) -> Event:
-    """What is told of an exam."""
-    data = {"state": state, "accuracy": score.accuracy, "voice": score.voice}
-    return Event("evaluated", topic, state, data)
-
-
-def write_exam(where: Path, exam: Exam) -> None:
-    tree = {
-        "score": exam.score.model_dump(mode="json"),
-        "answers": [answer.model_dump(mode="json") for answer in exam.answers],
-    }
-    write_json(where, tree)
-
-
-def read_exam(where: Path) -> Exam:
-    tree = read_json(where)
-    return Exam(
-        score=Score.model_validate(tree["score"]),
-        answers=tuple(Answer.model_validate(answer) for answer in tree["answers"]),
-    )
 
 
 def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progress) -> StageRecord:

@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 
 from backends.contract import AdapterState
 from mindprint import gate
+from mindprint.curriculum.data import data_record
 from mindprint.errors import StageError
+from mindprint.evals.changes import changes
 from mindprint.events import Event
+from mindprint.exams import examined
 from mindprint.gate import Exam, Verdict
 from mindprint.ledger import Entry, Ledger
 from mindprint.plan import StageKind
-from mindprint.report.model import Question, Score, StageName, StageRecord, TopicRecord
+from mindprint.report.kept import Retained
+from mindprint.report.model import StageRecord, TopicRecord
+from mindprint.report.scores import Question, Score, StageName
+from mindprint.report.voice import Reading
 from mindprint.rundir import digest
-from mindprint.stages import DpoStage, SftStage, Trained, Workshop, draw_pairs, examined, run_stage
+from mindprint.stages import DpoStage, SftStage, Trained, Workshop, draw_pairs, run_stage
 from mindprint.tokens.lessons import Lesson
 
 
@@ -39,6 +45,17 @@ class Attempt:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A topic as it was left: its record, its ledger entries, accepted or rolled back, in the
+    order made, its rows of the forgetting matrices, and the exam that stands at its end."""
+
+    record: TopicRecord
+    entries: tuple[Entry, ...]
+    rows: tuple[Retained, ...]
+    final: Exam
+
+
 class TopicRun:
     """Takes one topic from `before` to its verdict. The past is attached when it begins."""
 
@@ -49,12 +66,13 @@ class TopicRun:
         self._adapters = shop.session.adapters
         self._id = lesson.topic.id
 
-    def run(self, base: Exam) -> tuple[TopicRecord, tuple[Entry, ...]]:
-        """The record and the ledger entries, accepted or rolled back, in the order made."""
+    def run(self, base: Exam, standing: Exam) -> Taught:
+        """`standing`: an exam of the model as the topic finds it, of whichever topic."""
         title = self._lesson.topic.title
         self._shop.listen(Event("topic-started", self._id, "", {"title": title}))
         folder = self._shop.run.topic(self._id) / "before"
-        before = examined(self._shop, self._lesson, "before", folder)
+        examiner, listen = self._shop.examiner, self._shop.listen
+        before = examined(examiner, listen, self._lesson, "before", folder, standing)
         start = self._adapters.snapshot()
         attempts: list[Attempt] = []
         for number in range(self._shop.config.gate.retries + 1):
@@ -72,8 +90,29 @@ class TopicRun:
         final = best.final if kept else before
         entries = self._entries(attempts, best if kept else None)
         record = self._record(attempts, best, kept, verdict, base, before, final)
+        rows = self._rows(attempts, best if kept else None, before)
         self._finished(record)
-        return record, entries
+        return Taught(record, entries, rows, final)
+
+    def _rows(
+        self, attempts: list[Attempt], chosen: Attempt | None, before: Exam
+    ) -> tuple[Retained, ...]:
+        """What was kept as the topic began, after each stage, and as it was left."""
+        retention, topic = self._shop.retention, self._lesson.topic
+        if not retention.on:
+            return ()
+        rows = [retention.before(topic, before)]
+        last: Retained | None = None
+        for attempt in attempts:
+            for judged in attempt.stages:
+                kept = attempt is chosen and judged.verdict.keep
+                if judged.trained.kept is not None:
+                    row = judged.trained.kept.model_copy(update={"kept": kept})
+                    rows.append(row)
+                    last = row if kept else last
+        if last is None:  # all was rolled back: ask the model as it stands
+            last = retention.row(topic, "final", 0, self._shop.run.topic(self._id))
+        return (*rows, last.model_copy(update={"stage": "final", "kept": True}))
 
     def _attempt(self, number: int, before: Exam, start: AdapterState) -> Attempt:
         stages: list[Judged] = []
@@ -103,7 +142,9 @@ class TopicRun:
         if goes_on is None:
             self._adapters.add(stage.spec(), name)
         trained = run_stage(self._shop, stage, self._lesson, number, name)
-        verdict = self._judged(gate.judge_sft(before, trained.exam), trained)
+        change = self._shop.examiner.change(before, trained.exam)
+        sentence = gate.judge_sft(before, trained.exam, change, **self._measure())
+        verdict = self._judged(sentence, trained)
         replaces = self._last_accepted() if goes_on is not None else None
         return Judged(trained, verdict, before, self._name("sft", number), replaces)
 
@@ -123,7 +164,9 @@ class TopicRun:
         trained = run_stage(self._shop, stage, self._lesson, number, name)
         if not own:
             trained = replace(trained, spec=sft.trained.spec)
-        raw = gate.judge_dpo(sft.trained.exam, trained.exam, trained.record)
+        began = sft.trained.exam
+        change = self._shop.examiner.change(began, trained.exam)
+        raw = gate.judge_dpo(began, trained.exam, trained.record, change, **self._measure())
         verdict = self._judged(raw, trained)
         if not verdict.keep:
             self._adapters.restore(before_dpo)
@@ -139,6 +182,11 @@ class TopicRun:
         data["seconds"] = trained.record.seconds
         self._shop.listen(Event("stage-finished", self._id, trained.record.name, data))
         return verdict
+
+    def _measure(self) -> dict[str, int]:
+        """What the intervals of a verdict are drawn with."""
+        config = self._shop.config
+        return {"seed": config.run.seed, "resamples": config.eval.resamples}
 
     def _goes_on(self) -> str | None:
         """The adapter that trains on under the handoff `continue`, if there is one yet."""
@@ -202,6 +250,10 @@ class TopicRun:
         exams["final"] = final
         passed = gate.passes(final.score, self._shop.config.gate)
         scores: dict[StageName, Score] = {state: exam.score for state, exam in exams.items()}
+        readings: dict[StageName, Reading] = {
+            state: exam.reading for state, exam in exams.items() if exam.reading is not None
+        }
+        voice = self._shop.examiner.change(base, final)
         return TopicRecord(
             id=self._id,
             title=self._lesson.topic.title,
@@ -209,7 +261,10 @@ class TopicRun:
             status="passed" if passed else "failed",
             verdict=". ".join((verdict.sentence, *best.notes)),
             attempts=len(attempts),
+            data=data_record(self._lesson),
             scores=scores,
+            readings=readings,
+            changes=changes(base, final, voice, **self._measure()),
             stages=tuple(
                 _closed(judged, attempt, best if kept else None)
                 for attempt in attempts
@@ -219,6 +274,7 @@ class TopicRun:
                 Question(
                     question=item.question,
                     reference=item.reference,
+                    cluster=item.cluster,
                     answers={state: exam.answers[place] for state, exam in exams.items()},
                 )
                 for place, item in enumerate(self._lesson.topic.quiz)

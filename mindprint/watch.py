@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from backends.contract import Session
+from mindprint.evals.likelihood import ended
 from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.lessons import Pair
-from mindprint.tokens.render import Row
 
 SAMPLE = 16
 FALL_PER_TOKEN = 0.10
@@ -29,7 +29,8 @@ class Watch:
         rng = np.random.default_rng([seed, len(pairs)])
         places = rng.permutation(len(pairs))[:SAMPLE]
         self._chosen = [pairs[place].chosen for place in sorted(places.tolist())]
-        self._ends = [_ended(row, stop_id) for row in self._chosen]
+        prompts = [row.ids[: row.mask.index(True)] for row in self._chosen]
+        self._ends = [ended(prompt, stop_id) for prompt in prompts]
         self._start: tuple[float, float] | None = None
 
     def begin(self, session: Session) -> None:
@@ -55,9 +56,3 @@ class Watch:
         chosen = sum(row_logprobs(session, self._chosen, self._size)) / tokens
         ends = row_logprobs(session, self._ends, self._size)
         return chosen, float(np.exp(ends).mean())
-
-
-def _ended(row: Row, stop_id: int) -> Row:
-    """The row's prompt, answered by the stop token alone."""
-    prompt = row.ids[: row.mask.index(True)]
-    return Row(ids=(*prompt, stop_id), mask=(*(False,) * len(prompt), True), cut=False)

@@ -28,7 +28,13 @@ from mindprint.rundir import RunDir
 from mindprint.tokens.render import Renderer
 
 HERE = Source("made/by/a/test.jsonl", 1)
-QUICK = ("sft.epochs=2", "sft.learning_rate=5e-3", "eval.max_tokens=12", "gate.retries=0")
+QUICK = (
+    "sft.epochs=2",
+    "sft.learning_rate=5e-3",
+    "eval.max_tokens=12",
+    "eval.resamples=200",
+    "gate.retries=0",
+)
 
 
 def topic(number: int, rows: int = 6) -> Topic:
@@ -48,10 +54,10 @@ def topic(number: int, rows: int = 6) -> Topic:
         ),
         quiz=(
             *(
-                QuizItem(f"Tell of lamp {n}.", told, ((f"grey {number}",),), (), (), None, HERE)
+                QuizItem(f"Tell of lamp {n}.", told, ((f"grey {number}",),), (), (), None, HERE, n)
                 for n, (_, told) in enumerate(said[:3])
             ),
-            QuizItem("Which colour?", "grey", (), (), ("grey", "red", "blue"), 0, HERE),
+            QuizItem("Which colour?", "grey", (), (), ("grey", "red", "blue"), 0, HERE, 3),
         ),
     )
 

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 import typer
 
-from mindprint.cli import chat, check, demo, doctor, init, plan, report, resume, runs, train
+from mindprint.cli import (
+    chat,
+    check,
+    demo,
+    doctor,
+    eval,
+    init,
+    plan,
+    report,
+    resume,
+    runs,
+    train,
+)
 from mindprint.cli.errors import guarded
 
 app = typer.Typer(
@@ -26,6 +38,7 @@ VERBS = (
     ("plan", plan.plan),
     ("train", train.train),
     ("resume", resume.resume),
+    ("eval", eval.evaluate),
     ("report", report.report),
     ("runs", runs.runs),
     ("chat", chat.chat),

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from mindprint.curriculum.records import Curriculum, QuizItem, Source, Topic, Voice
 from mindprint.errors import Fault
-from mindprint.evals.quiz import recall
+from mindprint.evals.negation import Spoken
+from mindprint.evals.prompts import FEWEST
+from mindprint.evals.quiz import denies, key_points, recall
 from mindprint.evals.text import normalise, overlap_share
 from mindprint.evals.voice import TIME_LIMIT, score_voice
 
 FEW_ITEMS = 8
-"""Quiz items below which a topic's score says little."""
+"""Different quiz questions below which a topic's score says little."""
 WORDS = 8
 """Length in words of the n-grams of `overlap`."""
 OWN_VOICE = 0.75
@@ -63,7 +65,7 @@ def topic_faults(topic: Topic) -> list[Fault]:
         source = asked.get(normalise(item.question))
         if source is not None:
             what = f"this question is trained on at {source}; ask it in other words"
-            faults.append(_fault(item.source, what, "question"))
+            faults.append(_fault(item.source, what, _question_field(item)))
     return faults
 
 
@@ -80,7 +82,12 @@ def questions(topic: Topic) -> dict[str, Source]:
 
 
 def item_faults(item: QuizItem) -> list[Fault]:
-    """Faults of one quiz item, of a topic or of the retention set."""
+    """Faults of one quiz item, of a topic or of the retention set.
+
+    A paraphrase has none: its row's are told once, with the question.
+    """
+    if item.phrasing:
+        return []
     faults = []
     if not item.key_points and item.answer is None:
         what = "has neither key points nor choices: no answer could be judged"
@@ -108,14 +115,14 @@ def notices(curriculum: Curriculum) -> list[str]:
     if not curriculum.voice.markers:
         said.append("voice.yaml holds no markers: voice scores 1.00 unless a never-phrase is said")
     for topic in curriculum.topics:
-        said += _topic_notices(topic)
+        said += _topic_notices(topic, curriculum.voice)
     said += _shared_questions(curriculum)
     without = [topic.id for topic in curriculum.topics if not topic.preferences]
     if without:
         said.append(
             f"no preferences.jsonl in {_some(without)}: DPO there needs `dpo.pairs` self or both"
         )
-    return [*said, *_own_voice(curriculum.voice)]
+    return [*said, *_held_out(curriculum.voice), *_own_voice(curriculum.voice)]
 
 
 def _formats(curriculum: Curriculum) -> str:
@@ -126,7 +133,7 @@ def _formats(curriculum: Curriculum) -> str:
     return f"row formats found: {found}"
 
 
-def _topic_notices(topic: Topic) -> Iterator[str]:
+def _topic_notices(topic: Topic, voice: Voice) -> Iterator[str]:
     seen: dict[object, Source] = {}
     repeats = [
         f"{row.source} repeats line {seen[row.messages].line}"
@@ -135,17 +142,35 @@ def _topic_notices(topic: Topic) -> Iterator[str]:
     ]
     if repeats:
         yield f"{topic.id}: {len(repeats)} training rows are trained on twice: {_some(repeats)}"
-    if len(topic.quiz) < FEW_ITEMS:
-        yield f"{topic.id}: {len(topic.quiz)} quiz items; intervals will be wide below {FEW_ITEMS}"
+    asked = len({item.cluster for item in topic.quiz})
+    if asked < FEW_ITEMS:
+        many = f"{asked} different quiz question{'' if asked == 1 else 's'}"
+        yield f"{topic.id}: {many}; intervals will be wide below {FEW_ITEMS}"
     again = Counter(normalise(item.question) for item in topic.quiz)
     if sum(again.values()) > len(again):
         yield f"{topic.id}: {sum(again.values()) - len(again)} quiz questions are asked twice"
-    for item in topic.quiz:
-        told = recall(item, item.reference)
+    for item in (item for item in topic.quiz if not item.phrasing):
+        told = recall(item, item.reference, voice.never_claims, voice.distinctions)
         if told.accuracy < 1:
             yield (
                 f"{item.source}: the reference itself scores {told.accuracy:.2f} "
                 f"({'; '.join(told.reasons)})"
+            )
+    yield from _denied_points(topic)
+
+
+def _denied_points(topic: Topic) -> Iterator[str]:
+    """Key points that the author's own answers hold only negated: right there, wrong in a quiz."""
+    taught = [(row.messages[-1].content, row.source) for row in topic.train]
+    taught += [(pair.chosen, pair.source) for pair in topic.preferences]
+    spoken = [(Spoken.of(answer), source) for answer, source in taught]
+    for point in dict.fromkeys(point for item in topic.quiz for point in key_points(item)):
+        denied = [str(source) for answer, source in spoken if denies(answer, point)]
+        if denied:
+            yield (
+                f"{topic.id}: the key point `{point[0]}` stands negated in {len(denied)} of the "
+                f"author's answers and would not count: {_some(denied)}; where that is right, "
+                "give it an alias that holds the negation"
             )
 
 
@@ -157,6 +182,16 @@ def _shared_questions(curriculum: Curriculum) -> Iterator[str]:
                 source = asked[other.id].get(normalise(item.question))
                 if source is not None:
                     yield f"{item.source}: this question is trained on elsewhere, at {source}"
+
+
+def _held_out(voice: Voice) -> Iterator[str]:
+    count = len({normalise(held.prompt) for held in voice.answers})
+    if count < FEWEST:
+        many = f"{count or 'no'} held-out answer{'' if count == 1 else 's'}"
+        yield (
+            f"voice/answers: {many}; the calibrated voice takes {FEWEST}, gates will go by the "
+            "markers"
+        )
 
 
 def _own_voice(voice: Voice) -> Iterator[str]:
@@ -172,6 +207,10 @@ def _own_voice(voice: Voice) -> Iterator[str]:
             f"the author's own held-out answers score {mean:.2f} by voice.yaml's markers: "
             "the gate on voice may be out of reach"
         )
+
+
+def _question_field(item: QuizItem) -> str:
+    return f"paraphrases[{item.phrasing - 1}]" if item.phrasing else "question"
 
 
 def _some(names: list[str]) -> str:

@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mindprint.curriculum.fields import kind, strings, text, texts, unknown
 from mindprint.curriculum.formats import Complaints
 from mindprint.curriculum.readers import Rows
 from mindprint.curriculum.records import QuizItem, Source
+from mindprint.evals.text import normalise
 
-KEYS = frozenset({"question", "reference", "key_points", "forbidden", "choices", "answer"})
+KEYS = frozenset(
+    {"question", "paraphrases", "reference", "key_points", "forbidden", "choices", "answer"}
+)
 
 
 def quiz_items(rows: Rows) -> tuple[QuizItem, ...]:
     """The file's items; what is wrong is added to `rows.faults`.
 
-    The reference of an item with choices is its right choice, unless it has one of its own.
+    The reference of an item with choices is its right choice, unless it has one of its own. Each
+    paraphrase of a question makes an item of its own. Items with one reference and the same key
+    points, and so all phrasings of one row, share a cluster.
     """
-    made = []
+    made: list[QuizItem] = []
+    clusters: dict[object, int] = {}
     for row in rows.rows:
         faults = Complaints(rows, row.line)
         unknown(row.values, KEYS, faults)
         item = _item(row.values, Source(rows.file, row.line), faults)
+        others = _paraphrases(row.values, item.question, faults)
         if not faults.count:
-            made.append(item)
+            cluster = clusters.setdefault(_asked(item), len(clusters))
+            made += [
+                replace(item, question=question, cluster=cluster, phrasing=phrasing)
+                for phrasing, question in enumerate((item.question, *others))
+            ]
     return tuple(made)
+
+
+def _asked(item: QuizItem) -> object:
+    """What items ask alike when they ask the same."""
+    points = tuple(tuple(map(normalise, aliases)) for aliases in item.key_points)
+    return normalise(item.reference), points
+
+
+def _paraphrases(values: Mapping[str, Any], question: str, faults: Complaints) -> tuple[str, ...]:
+    others = texts(values, "paraphrases", faults)
+    seen = {normalise(question): "the question"}
+    for place, one in enumerate(others):
+        at, asked = f"paraphrases[{place}]", normalise(one)
+        if not asked:
+            faults("holds no word", at)
+        elif asked in seen:
+            faults(f"is {seen[asked]} again; ask it in other words", at)
+        else:
+            seen[asked] = at
+    return others
 
 
 def _item(values: Mapping[str, Any], source: Source, faults: Complaints) -> QuizItem:

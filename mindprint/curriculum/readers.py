@@ -22,7 +22,16 @@ SUFFIXES = (".jsonl", ".json", ".csv")
 
 # CSV cells of these columns hold JSON, since a cell is a text.
 _STRUCTURED = frozenset(
-    {"messages", "conversations", "key_points", "forbidden", "choices", "history", "tags"}
+    {
+        "messages",
+        "conversations",
+        "key_points",
+        "forbidden",
+        "choices",
+        "paraphrases",
+        "history",
+        "tags",
+    }
 )
 
 

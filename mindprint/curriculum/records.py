@@ -48,7 +48,11 @@ class PreferenceRow:
 
 @dataclass(frozen=True)
 class QuizItem:
-    """A question with what its answer must hold. `key_points`: each a tuple of aliases."""
+    """A question with what its answer must hold. `key_points`: each a tuple of aliases.
+
+    Items with one `cluster` (counted from 0 within their file) ask the same in other words.
+    `phrasing`: 0 for a row's own question, and from 1 for its paraphrases.
+    """
 
     question: str
     reference: str
@@ -57,6 +61,8 @@ class QuizItem:
     choices: tuple[str, ...]
     answer: int | None
     source: Source
+    cluster: int = 0
+    phrasing: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,15 @@ class Marker:
     name: str
     patterns: tuple[str, ...]
     expect: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Distinction:
+    """Two claims that must not be confused: the author's, and the ways to say the wrong one."""
+
+    name: str
+    claim: str
+    confused: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,8 @@ class HeldOutAnswer:
 class Voice:
     markers: tuple[Marker, ...] = ()
     never_claims: tuple[str, ...] = ()
+    distinctions: tuple[Distinction, ...] = ()
+    function_words: tuple[str, ...] = ()
     never_phrases: tuple[str, ...] = ()
     writing: tuple[Document, ...] = ()
     answers: tuple[HeldOutAnswer, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import regex
@@ -10,43 +10,93 @@ import regex
 from mindprint.curriculum.fields import kind, text, unknown
 from mindprint.curriculum.formats import Complaints
 from mindprint.curriculum.readers import Rows
-from mindprint.curriculum.records import HeldOutAnswer, Marker, Source, Voice
+from mindprint.curriculum.records import Distinction, HeldOutAnswer, Marker, Source, Voice
 from mindprint.curriculum.yaml_file import YamlFile, line_of
 from mindprint.errors import Fault
+from mindprint.evals.negation import Spoken
+from mindprint.evals.quiz import asserted
 from mindprint.evals.text import normalise
 from mindprint.evals.voice import TIME_LIMIT, compiled
 
-KEYS = frozenset({"markers", "never_claims", "never_phrases"})
+KEYS = frozenset({"markers", "never_claims", "never_phrases", "distinctions", "function_words"})
 MARKER_KEYS = frozenset({"name", "patterns", "expect"})
+DISTINCTION_KEYS = frozenset({"name", "claim", "confused"})
 
 # A pattern that finds nothing but a place in this, counts places and not marks.
 _SAMPLE = "A word, and another one. It's 3!"
 
 
 def voice_of(data: bytes, file: str, faults: list[Fault]) -> Voice:
-    """The markers, claims and phrases of voice.yaml."""
+    """The markers, claims, phrases, distinctions and function words of voice.yaml."""
     yaml = YamlFile(data, file, faults)
     yaml.only(yaml.tree, KEYS)
     markers = [
         _marker(yaml, value, line, f"markers[{place}]")
         for place, (value, line) in enumerate(yaml.items(yaml.tree, "markers"))
     ]
-    names = [marker.name for marker in markers if marker is not None]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yaml.fault(line_of(yaml.tree, "markers"), f"two markers are named `{name}`", "markers")
+    distinctions = [
+        _distinction(yaml, value, line, f"distinctions[{place}]")
+        for place, (value, line) in enumerate(yaml.items(yaml.tree, "distinctions"))
+    ]
+    made = tuple(one for one in markers if one is not None)
+    kept = tuple(one for one in distinctions if one is not None)
+    _doubled(yaml, "markers", [one.name for one in made])
+    _doubled(yaml, "distinctions", [one.name for one in kept])
     return Voice(
-        markers=tuple(one for one in markers if one is not None),
-        never_claims=_never(yaml, "never_claims"),
-        never_phrases=_never(yaml, "never_phrases"),
+        markers=made,
+        never_claims=_sought(yaml, yaml.tree, "never_claims"),
+        distinctions=kept,
+        function_words=_function_words(yaml),
+        never_phrases=_sought(yaml, yaml.tree, "never_phrases"),
     )
 
 
-def _never(yaml: YamlFile, key: str) -> tuple[str, ...]:
-    found = yaml.texts(yaml.tree, key)
+def _doubled(yaml: YamlFile, key: str, names: Sequence[str]) -> None:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yaml.fault(line_of(yaml.tree, key), f"two {key} are named `{name}`", key)
+
+
+def _sought(yaml: YamlFile, tree: Mapping[str, Any], key: str, at: str = "") -> tuple[str, ...]:
+    """Texts to be looked for in answers."""
+    found = yaml.texts(tree, key, at)
     for place, (one, line) in enumerate(found):
         if not normalise(one):
-            yaml.fault(line, "holds no word to look for", f"{key}[{place}]")
+            name = f"{at}.{key}" if at else key
+            yaml.fault(line, "holds no word to look for", f"{name}[{place}]")
     return tuple(one for one, _ in found)
+
+
+def _function_words(yaml: YamlFile) -> tuple[str, ...]:
+    found = yaml.texts(yaml.tree, "function_words")
+    seen: set[str] = set()
+    for place, (one, line) in enumerate(found):
+        at, word = f"function_words[{place}]", one.strip().casefold()
+        if len(word.split()) > 1:
+            yaml.fault(line, f"`{one}` is more than one word", at)
+        elif not any(letter.isalpha() for letter in word):
+            yaml.fault(line, f"`{one}` is no word", at)
+        elif word in seen:
+            yaml.fault(line, f"`{one}` stands twice", at)
+        seen.add(word)
+    return tuple(one.strip() for one, _ in found)
+
+
+def _distinction(yaml: YamlFile, value: Any, line: int, at: str) -> Distinction | None:
+    if not isinstance(value, Mapping):
+        yaml.fault(line, "a distinction has `name`, `claim` and `confused`", at)
+        return None
+    yaml.only(value, DISTINCTION_KEYS, at)
+    name = yaml.text(value, "name", at, needed=True)
+    claim = yaml.text(value, "claim", at, needed=True)
+    confused = _sought(yaml, value, "confused", at)
+    if not value.get("confused"):
+        yaml.fault(line, "`confused` is missing: ways to say the wrong claim", f"{at}.confused")
+    spoken = Spoken.of(claim)
+    for place, wrong in enumerate(confused):
+        if asserted(spoken, wrong):
+            what = f"`{wrong}` stands in the author's own claim"
+            yaml.fault(line_of(value, "confused"), what, f"{at}.confused[{place}]")
+    return Distinction(name, claim, confused) if name and claim and confused else None
 
 
 def held_out_answers(rows: Rows) -> tuple[HeldOutAnswer, ...]:

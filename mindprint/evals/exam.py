@@ -1,39 +1,47 @@
-"""Asking a model: quiz questions answered in batches, choices weighed by likelihood."""
+"""Asking a model: quiz questions and open prompts answered in batches, references weighed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from backends.contract import GenerateSpec, Session
 from mindprint.config import Config
+from mindprint.curriculum.checks import trained_texts
 from mindprint.curriculum.records import Curriculum, Message, QuizItem
-from mindprint.evals.answers import Judged, judge, summarise, with_pick
-from mindprint.evals.choice import Pick, pick
-from mindprint.evals.degeneracy import flags_of
+from mindprint.evals import likelihood
+from mindprint.evals.answers import collapsed, judge, summarise, with_pick
+from mindprint.evals.degeneracy import LOOPS, Limits, flags_of
+from mindprint.evals.prompts import examples, open_prompts, topic_terms, with_examples
+from mindprint.evals.style.instrument import Instrument
 from mindprint.gate import Exam
-from mindprint.report.model import Answer
-from mindprint.tokens.batches import row_logprobs
+from mindprint.report.scores import Answer, Difference, Score
+from mindprint.report.voice import Reading
 from mindprint.tokens.lessons import question
-from mindprint.tokens.render import Renderer, Row
-
-CHOICE_BATCH = 32
+from mindprint.tokens.render import Renderer
 
 
 @dataclass(frozen=True)
 class Said:
-    """One answer of the model: `text` without special tokens, `raw` with them."""
+    """One answer of the model: `text` without special tokens, `raw` with them; `flags` are those
+    that strike it, `loops` that its end repeats itself."""
 
     text: str
     raw: str
     ids: tuple[int, ...]
     stop: str
     flags: tuple[str, ...]
+    loops: bool = False
 
 
 class Examiner:
-    """Asks the session's model as it stands at each call. `seconds` sums the time it took."""
+    """Asks the session's model as it stands at each call. `seconds` sums the time it took.
+
+    `open_prompts`: the author's held-out answers whose prompts are asked for the voice, () where
+    there are too few. `instrument` is the voice scale once `calibrate` has been given its 0.
+    """
 
     def __init__(
         self, session: Session, renderer: Renderer, curriculum: Curriculum, config: Config
@@ -41,30 +49,89 @@ class Examiner:
         self._session = session
         self._renderer = renderer
         self._curriculum = curriculum
-        self._max_tokens = config.eval.max_tokens
+        self._config = config
+        voice = curriculum.voice
+        self._limits = Limits.of(
+            [*(held.answer for held in voice.answers), *(one.text for one in voice.writing)]
+        )
+        self.open_prompts = open_prompts(curriculum, config.eval.prompts)
+        self.instrument: Instrument | None = None
         self.seconds = 0.0
 
     def ask(self, items: Sequence[QuizItem]) -> Exam:
+        """The quiz alone; its voice is by the markers."""
         return self.ask_many({"": items})[""]
 
     def ask_many(self, groups: Mapping[str, Sequence[QuizItem]]) -> dict[str, Exam]:
         """An exam for each group, all questions in one pass of batches."""
-        started = time.perf_counter()
-        items = [item for group in groups.values() for item in group]
-        said = self.answer([question(self._curriculum.system, item.question) for item in items])
-        picks = self._picks(items)
-        voice, special = self._curriculum.voice, self._renderer.special_texts
-        judged = [
-            judge(item, voice, one.text, one.raw, one.ids, one.stop, special=special)
-            for item, one in zip(items, said, strict=True)
-        ]
-        exams, start = {}, 0
-        for name, group in groups.items():
-            part = slice(start, start + len(group))
-            exams[name] = _exam(group, said[part], judged[part], picks[part])
-            start += len(group)
-        self.seconds += time.perf_counter() - started
-        return exams
+        with self._timed():
+            items = [item for group in groups.values() for item in group]
+            answers = self._answers(items) if items else []
+            exams, start = {}, 0
+            for name, group in groups.items():
+                exams[name] = self._exam(group, answers[start : start + len(group)])
+                start += len(group)
+            return exams
+
+    def examine(self, items: Sequence[QuizItem]) -> Exam:
+        """The quiz and, where the scale is calibrated, the open prompts."""
+        exam = self.ask(items)
+        if self.instrument is None or not self.instrument.measurable:
+            return exam
+        return self.read(exam, self.ask_open())
+
+    def ask_open(self) -> tuple[str, ...]:
+        """The model's answers to the open prompts."""
+        with self._timed():
+            system = self._curriculum.system
+            prompts = [question(system, held.prompt) for held in self.open_prompts]
+            return tuple(said.text for said in self.answer(prompts))
+
+    def ask_few_shot(self) -> tuple[str, ...]:
+        """... after some of the author's training rows: the baseline to beat; () if unwanted."""
+        shown = examples(self._curriculum, self._config.eval.few_shot)
+        if not shown:
+            return ()
+        with self._timed():
+            system = self._curriculum.system
+            prompts = [with_examples(system, shown, held.prompt) for held in self.open_prompts]
+            return tuple(said.text for said in self.answer(prompts))
+
+    def calibrate(self, base: Sequence[str]) -> Instrument:
+        """The scale on which `base`, answers to the open prompts, is 0 and the author is 1."""
+        with self._timed():
+            topics, config = self._curriculum.topics, self._config
+            self.instrument = Instrument(
+                self.open_prompts or self._curriculum.voice.answers,
+                base,
+                self._curriculum.voice,
+                trained=tuple(text for topic in topics for text in trained_texts(topic)),
+                topic_terms=topic_terms(topics),
+                seed=config.run.seed,
+                resamples=config.eval.resamples,
+                embedder=config.eval.embedder,
+            )
+        return self.instrument
+
+    def read(self, exam: Exam, said: Sequence[str], reading: Reading | None = None) -> Exam:
+        """The exam with the model's place on the voice scale, from its answers to the open prompts
+        or a `reading` made of them; by the markers still where that cannot be measured."""
+        if reading is None:
+            if self.instrument is None:
+                return exam
+            with self._timed():
+                reading = self.instrument.read(said)
+        score = calibrated(exam.score, reading)
+        return replace(exam, score=score, reading=reading, open=tuple(said))
+
+    def change(self, before: Exam, after: Exam) -> Difference | None:
+        """The paired change of the calibrated voice; None where it cannot be measured."""
+        if self.instrument is None or not self.instrument.measurable:
+            return None
+        if not before.open or not after.open:
+            return None
+        with self._timed():
+            return self.instrument.change(before.open, after.open)
 
     def answer(
         self, prompts: Sequence[Sequence[Message]], *, temperature: float = 0.0, seed: int = 0
@@ -73,7 +140,7 @@ class Examiner:
         if not prompts:
             return []
         spec = GenerateSpec(
-            max_tokens=self._max_tokens,
+            max_tokens=self._config.eval.max_tokens,
             stop_ids=self._renderer.stop_ids,
             temperature=temperature,
             seed=seed,
@@ -83,46 +150,66 @@ class Examiner:
         for made in self._session.generate(ids, spec):
             text, raw = self._renderer.decode(made.ids), self._renderer.decode_raw(made.ids)
             flags = flags_of(text, raw, made.ids, made.stop, self._renderer.special_texts)
-            answers.append(Said(text, raw, made.ids, made.stop, flags))
+            answers.append(Said(text, raw, made.ids, made.stop, flags.hard, LOOPS in flags.soft))
         return answers
 
-    def _picks(self, items: Sequence[QuizItem]) -> list[Pick | None]:
-        """For each item with choices the likeliest one, all of them weighed together."""
-        weighed = [(place, item) for place, item in enumerate(items) if item.answer is not None]
-        rows = [self._choice_row(item, choice) for _, item in weighed for choice in item.choices]
-        logprobs = row_logprobs(self._session, rows, CHOICE_BATCH)
-        picks: list[Pick | None] = [None] * len(items)
-        start = 0
-        for place, item in weighed:
-            own = logprobs[start : start + len(item.choices)]
-            start += len(item.choices)
-            if item.answer is not None:
-                picks[place] = pick(own, item.choices, item.answer)
-        return picks
-
-    def _choice_row(self, item: QuizItem, choice: str) -> Row:
-        prompt = question(self._curriculum.system, item.question)
-        return self._renderer.completion(prompt, choice, 1 << 30)
-
-
-def _exam(
-    items: Sequence[QuizItem],
-    said: Sequence[Said],
-    judged: Sequence[Judged],
-    picks: Sequence[Pick | None],
-) -> Exam:
-    marked = [
-        one if made is None else with_pick(one, item, made)
-        for item, one, made in zip(items, judged, picks, strict=True)
-    ]
-    answers = tuple(
-        Answer(
-            text=one.raw,
-            accuracy=mark.accuracy,
-            voice=mark.voice,
-            flags=mark.flags,
-            reasons=mark.reasons,
+    def summarise(self, items: Sequence[QuizItem], answers: Sequence[Answer]) -> Score:
+        """The score of some answers, with this run's pass marks, seed and resamples."""
+        gate, config = self._config.gate, self._config
+        return summarise(
+            items,
+            answers,
+            marks=(gate.accuracy, gate.voice),
+            seed=config.run.seed,
+            resamples=config.eval.resamples,
         )
-        for one, mark in zip(said, marked, strict=True)
-    )
-    return Exam(score=summarise(judged, picks), answers=answers)
+
+    def _answers(self, items: Sequence[QuizItem]) -> list[Answer]:
+        system = self._curriculum.system
+        said = self.answer([question(system, item.question) for item in items])
+        known = (self._session, self._renderer, system, items)
+        picks = likelihood.picks(*known)
+        losses, stops = likelihood.reference_losses(*known), likelihood.first_stops(*known)
+        answers = []
+        for place, (item, one) in enumerate(zip(items, said, strict=True)):
+            answer = self._judged(item, one)
+            made = picks[place]
+            answer = answer if made is None else with_pick(answer, item, made)
+            measured = {"nll": losses[place], "first_stop": stops[place]}
+            answers.append(answer.model_copy(update=measured))
+        return answers
+
+    def _judged(self, item: QuizItem, said: Said) -> Answer:
+        voice, special = self._curriculum.voice, self._renderer.special_texts
+        return judge(
+            item,
+            voice,
+            said.text,
+            said.raw,
+            said.ids,
+            said.stop,
+            special=special,
+            limits=self._limits,
+        )
+
+    def _exam(self, items: Sequence[QuizItem], answers: Sequence[Answer]) -> Exam:
+        marked = tuple(collapsed(items, answers))
+        clusters = tuple(item.cluster for item in items)
+        return Exam(self.summarise(items, marked), marked, clusters)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+def calibrated(score: Score, reading: Reading) -> Score:
+    """The score as the gate reads it: by the reading where that could be measured."""
+    if not reading.measurable:
+        return score
+    interval = (reading.low, reading.high)
+    read = {"voice": reading.value, "voice_by": "calibrated", "voice_interval": interval}
+    return score.model_copy(update=read)

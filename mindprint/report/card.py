@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from mindprint.report import summary
+from mindprint.report import endings, summary, tables
+from mindprint.report.markdown_voice import basis, standing
 from mindprint.report.model import Result
-from mindprint.report.text import Table, markdown, topic_table
-from mindprint.report.words import parameters, several, share, whole
+from mindprint.report.text import Table, full_topic_table, markdown
+from mindprint.report.voicing import control_table, unmeasured
+from mindprint.report.words import parameters, percent, several, share, spoken, whole
 
 LICENCE = "unknown: mindprint was not told the licence of the base model"
 
@@ -18,10 +20,12 @@ def card(result: Result) -> str:
         _metadata(result),
         f"# {result.title}",
         f"LoRA adapters that teach `{_base(result)}` what {result.author} knows and how they say "
-        f"it, trained topic by topic. {result.verdict}",
+        f"it, trained topic by topic. {spoken(result.verdict)}",
         "## What was measured",
-        markdown(topic_table(result)),
+        markdown(full_topic_table(result)),
         _measured(result),
+        "## The voice",
+        _voice(result),
         "## Base model",
         f"`{_base(result)}` ({result.model.family}, {parameters(result.model.parameters)} "
         f"parameters, hash `{result.model.id}`). Licence of the base: {LICENCE}. The base itself "
@@ -49,13 +53,33 @@ def _metadata(result: Result) -> str:
 def _measured(result: Result) -> str:
     asked = sum(len(topic.questions) for topic in result.topics)
     gates = " and ".join(
-        f"{measure} {share(summary.gate(result, measure))}" for measure in summary.MEASURES
+        f"{measure} {share(summary.gate(result, measure))}" for measure in ("accuracy", "voice")
+    )
+    both = summary.right_and_voiced(result)
+    told = (
+        f" {percent(both)} of the answers at each topic's end are right and in voice."
+        if both
+        else ""
     )
     return (
-        f"{several(asked, 'quiz question')}, answered greedily. A topic passes with {gates}. "
-        "Accuracy is the share of a question's key points that an answer holds, less the share of "
-        "its forbidden claims; voice compares the author's marks with how many are expected."
+        f"{several(asked, 'quiz question')}, answered greedily; intervals are 95 %, resampled over "
+        f"questions. A topic passes with {gates}. Accuracy is the share of a question's key points "
+        "that an answer holds, less the share of its forbidden claims; markers compare the "
+        f"author's marks with how many are expected. {summary.voice_basis(result)}{told}"
     )
+
+
+def _voice(result: Result) -> str:
+    """The scale, the final reading and the controls, or why there are none."""
+    record = result.voice
+    if (why := unmeasured(result)) or record is None:
+        return f"{why} Gates go by the markers."
+    parts = [basis(result, record)]
+    if record.final is not None:
+        parts.append(standing(record.final))
+    if record.controls:
+        parts.append(markdown(control_table(record.controls)))
+    return "\n\n".join(parts)
 
 
 def _data(result: Result) -> str:
@@ -63,7 +87,8 @@ def _data(result: Result) -> str:
     files = tuple((f"`{name}`", f"`{digest}`") for name, digest in result.hashes.items())
     note = f" {result.curriculum_note}" if result.curriculum_note else ""
     table = markdown(Table(("file", "SHA-256"), files)) if files else ""
-    return f"{whole(rows)} rows by {result.author}.{note}\n\n{table}".rstrip()
+    dropped = " ".join(tables.dropped(result))
+    return f"{whole(rows)} rows by {result.author}.{note} {dropped}\n\n{table}".rstrip()
 
 
 def _limits(result: Result) -> list[str]:
@@ -71,6 +96,7 @@ def _limits(result: Result) -> list[str]:
         "The scores hold for these quizzes and this decoding; they say nothing about other topics.",
         "The voice is imitated. An answer in it is not a statement by the author.",
     ]
+    limits += _unmeasured(result)
     failed = [topic.title for topic in result.topics if topic.status == "failed"]
     if failed:
         limits.append("These topics did not pass: " + ", ".join(failed) + ".")
@@ -80,3 +106,20 @@ def _limits(result: Result) -> list[str]:
     if result.status != "finished":
         limits.append("The run had not finished when this was written.")
     return limits
+
+
+def _unmeasured(result: Result) -> list[str]:
+    """What was lost again, what the voice scale could not tell, and what was not asked."""
+    found = [said] if (said := endings.told(result)) else []
+    if why := unmeasured(result):
+        found.append(f"{why} What is said of the voice rests on the markers alone.")
+    final = result.voice.final if result.voice is not None else None
+    if final is not None and not unmeasured(result):
+        found += [
+            f"The voice family `{family.name}` could not be measured ({family.because})."
+            for family in final.families
+            if not family.measurable
+        ]
+    if not result.forgetting:
+        found.append("Earlier topics were not asked again: what was forgotten is not known.")
+    return found

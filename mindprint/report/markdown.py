@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mindprint.report import summary
+from mindprint.report import endings, summary, tables, telling
+from mindprint.report.markdown_voice import voice
 from mindprint.report.model import Result
-from mindprint.report.summary import MEASURES, Shown
-from mindprint.report.text import Table, kept_table, markdown, topic_table
-from mindprint.report.words import LABELS, figure, seconds, share, size, whole
+from mindprint.report.moments import Matrix, columns
+from mindprint.report.telling import Shown
+from mindprint.report.text import Table, full_topic_table, markdown, one_line, prose
+from mindprint.report.words import (
+    NONE,
+    figure,
+    seconds,
+    sentence,
+    share,
+    size,
+    spoken,
+    typeset,
+    whole,
+)
+
+HEATS: dict[Matrix, str] = {
+    "accuracy": "Accuracy",
+    "markers": "Markers",
+    "degenerate": "Broken answers",
+}
 
 
 def document(result: Result) -> str:
@@ -16,13 +34,16 @@ def document(result: Result) -> str:
     parts = [
         f"# {result.title}",
         f"{result.author}, taught to `{result.model.path}` with mindprint {result.mindprint}.",
-        f"**{result.verdict}**",
+        f"**{spoken(result.verdict)}**",
         "## Topic by topic",
-        markdown(topic_table(result)),
-        *(f"- **{topic.title}**: {topic.verdict}" for topic in result.topics if topic.verdict),
-        *_training(result),
-        *_kept(result),
+        summary.voice_basis(result),
+        markdown(full_topic_table(result)),
+        *(f"- **{t.title}**: {sentence(t.verdict)}" for t in result.topics if t.verdict),
+        *voice(result),
         *_answers(result),
+        *_kept(result),
+        *_broken(result),
+        *_training(result),
         *_data(result),
         *_reproduction(result),
         *_cost(result),
@@ -46,7 +67,7 @@ def stage_table(result: Result) -> Table:
     rows = tuple(
         (
             topic.title,
-            summary.stage_label(stage),
+            summary.stage_label(stage) + ("" if stage.accepted else ", undone"),
             whole(stage.steps),
             f"{figure(stage.loss_first)} → {figure(stage.loss_last)}",
             whole(stage.rows),
@@ -54,11 +75,15 @@ def stage_table(result: Result) -> Table:
             whole(stage.tokens),
             whole(int(stage.tokens_per_second)),
             seconds(stage.seconds),
-            stage.verdict + (f" Stopped early: {stage.stopped}." if stage.stopped else ""),
+            " ".join(filter(None, (sentence(stage.verdict), _stopped(stage.stopped)))),
         )
         for topic, stage in summary.stages(result)
     )
     return Table(head, rows, frozenset({2, 4, 5, 6, 7}))
+
+
+def _stopped(why: str) -> str:
+    return f"Stopped early: {typeset(why).rstrip('.')}." if why else ""
 
 
 def _training(result: Result) -> Iterator[str]:
@@ -68,39 +93,63 @@ def _training(result: Result) -> Iterator[str]:
 
 
 def _kept(result: Result) -> Iterator[str]:
-    if result.forgetting:
-        yield "## What was kept"
-        yield "Earlier topics, asked again after each later one."
-        for measure in MEASURES:
-            yield f"{measure.capitalize()}:"
-            yield markdown(kept_table(result, measure))
+    yield "## What was kept"
+    if not result.forgetting:
+        yield "Earlier topics were not asked again."
+        return
+    yield (
+        "The same questions of every topic, asked again at each moment. `*`: a topic as it was "
+        "left when its own turn ended; in brackets: before it was taught."
+    )
+    if said := endings.told(result):
+        yield said
+    for matrix, name in HEATS.items():
+        if columns(result, matrix):
+            yield f"{name}:"
+            yield markdown(tables.heat_table(result, matrix))
+    if result.transfer:
+        yield markdown(tables.transfer_table(result))
+
+
+def _broken(result: Result) -> Iterator[str]:
+    table = tables.broken_table(result)
+    if table.rows:
+        yield "## Broken answers"
+        yield (
+            "How likely an answer is to end before it begins, the share of answers struck for a "
+            "fault, and signs that strike nothing."
+        )
+        yield markdown(table)
 
 
 def _answers(result: Result) -> Iterator[str]:
-    weakest = summary.weakest(result)
-    if weakest:
-        yield "## Answers, weakest first"
-        for shown in weakest:
+    first = telling.telling(result)
+    if first:
+        yield "## Answers, worst first"
+        for shown in first:
             yield from _answer(shown)
 
 
 def _answer(shown: Shown) -> Iterator[str]:
     question = shown.question
-    yield f"### {_line(question.question)}"
-    yield f"{shown.topic.title}. The author: {_line(question.reference)}"
+    yield f"### {prose(question.question)}"
+    yield f"{shown.topic.title}. The author: {prose(question.reference) or NONE}"
     rows = []
-    for state in summary.shown_states(question):
+    for state in telling.shown_states(question):
         answer = question.answers[state]
-        said = _line(answer.text) or "(no text)"
-        remarks = "; ".join((*answer.flags, *answer.reasons))
-        rows.append((LABELS[state], share(answer.accuracy), share(answer.voice), said, remarks))
-    head = ("state", "accuracy", "voice", "answer", "remarks")
-    yield markdown(Table(head, tuple(rows), frozenset({1, 2})))
+        said = one_line(answer.text) or "(no text)"
+        remarks = "; ".join((*answer.flags, *answer.soft, *answer.reasons))
+        figures = (answer.accuracy, answer.voice, answer.f1, answer.nll)
+        rows.append((summary.state_label(shown.topic, state), *map(share, figures), said, remarks))
+    head = ("state", "accuracy", "markers", "F1", "loss of the reference", "answer", "remarks")
+    yield markdown(Table(head, tuple(rows), frozenset({1, 2, 3, 4})))
 
 
 def _data(result: Result) -> Iterator[str]:
+    yield "## Data"
+    yield markdown(tables.data_table(result))
+    yield "\n".join(f"- {line}" for line in tables.dropped(result))
     if result.hashes:
-        yield "## Data"
         rows = tuple(
             (f"`{file}`", result.formats.get(file, ""), f"`{digest[:16]}`")
             for file, digest in result.hashes.items()
@@ -115,11 +164,12 @@ def _reproduction(result: Result) -> Iterator[str]:
     choices = tuple((c.key, f"`{c.name}`", c.because) for c in result.choices)
     yield markdown(Table(("chosen", "value", "because"), choices))
     settings = tuple(
-        (f"`{key}`", f"`{value}`", origin) for key, (value, origin) in result.config.items()
+        (f"`{key}`", f"`{value}`" if value is not None else NONE, origin)
+        for key, (value, origin) in result.config.items()
     )
     yield markdown(Table(("setting", "value", "from"), settings))
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    yield f"Model hash `{result.model.id[:16]}`. {versions}."
+    yield f"Model hash `{result.model.id[:16]}`." + (f" {versions}." if versions else "")
     if result.notes:
         yield "\n".join(f"- {note}" for note in result.notes)
 
@@ -135,7 +185,3 @@ def _cost(result: Result) -> Iterator[str]:
         + (f" At most {size(peak)} of memory" if peak else "")
         + (f" and {size(device)} on the device." if device else "." if peak else "")
     )
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

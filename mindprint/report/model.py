@@ -4,50 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-SCHEMA_VERSION = 1
+from mindprint.report.kept import Retained, Transfer
+from mindprint.report.scores import Difference, Figure, Frozen, Question, Score, StageName
+from mindprint.report.voice import Reading, VoiceRecord
 
-StageName = Literal["base", "before", "sft", "dpo", "final"]
+SCHEMA_VERSION = 2
+
 Status = Literal["running", "finished", "stopped"]
 TopicStatus = Literal["pending", "running", "passed", "failed"]
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Score(Frozen):
-    """A topic's quiz under one state of the model. All shares are in 0..1.
-
-    `choice_accuracy` is the multiple-choice share right, corrected for chance; None without
-    choices. `reasons` says in words why a score is 0 or an answer was struck.
-    """
-
-    accuracy: float
-    voice: float
-    degenerate: float
-    questions: int
-    choice_accuracy: float | None = None
-    reasons: tuple[str, ...] = ()
-
-
-class Answer(Frozen):
-    """One answer of the model, as it was said."""
-
-    text: str
-    accuracy: float
-    voice: float
-    flags: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-
-
-class Question(Frozen):
-    """A quiz question with the answers given at each state that was evaluated."""
-
-    question: str
-    reference: str
-    answers: dict[StageName, Answer] = Field(default_factory=dict)
 
 
 class StageRecord(Frozen):
@@ -76,24 +42,41 @@ class StageRecord(Frozen):
     margins: tuple[tuple[int, float], ...] = ()
 
 
+class DataRecord(Frozen):
+    """A topic's data as it was read. `duplicates`: training rows that repeat an earlier one;
+    `cut`: rows shortened to `sft.max_tokens`; `questions_seen`, `references_seen`: shares of the
+    quiz's 8-word runs that stand in the training text. `dropped`: what was left out, and why."""
+
+    rows: int
+    held_out: int
+    cut: int
+    duplicates: int
+    pairs: int
+    pairs_cut: int
+    quiz: int
+    clusters: int
+    questions_seen: float
+    references_seen: float
+    dropped: tuple[str, ...] = ()
+
+
 class TopicRecord(Frozen):
+    """One topic. `readings`: the open prompts at each state. `changes`: final minus base, paired;
+    `clear`: those that hold after Holm's correction over all topics."""
+
     id: str
     title: str
     note: str = ""
     status: TopicStatus = "pending"
     verdict: str = ""
     attempts: int = 0
+    data: DataRecord | None = None
     scores: dict[StageName, Score] = Field(default_factory=dict)
+    readings: dict[StageName, Reading] = Field(default_factory=dict)
+    changes: dict[Figure, Difference] = Field(default_factory=dict)
+    clear: tuple[Figure, ...] = ()
     stages: tuple[StageRecord, ...] = ()
     questions: tuple[Question, ...] = ()
-
-
-class Retained(Frozen):
-    """The topic just learned, earlier ones and the retention set, asked the same questions after
-    every topic. Keys are topic ids and `retention`."""
-
-    after: str
-    scores: dict[str, Score]
 
 
 class ChoiceRecord(Frozen):
@@ -132,7 +115,9 @@ class Timings(Frozen):
 
 
 class Result(Frozen):
-    """One run. `config` maps a dotted key to (value, origin); `formats` and `hashes` map a file of
+    """One run. `changes`: final minus base over the questions of all finished topics.
+
+    `config` maps a dotted key to (value, origin); `formats` and `hashes` map a file of
     the curriculum to its row format and its SHA-256."""
 
     schema_version: int = SCHEMA_VERSION
@@ -147,8 +132,12 @@ class Result(Frozen):
     choices: tuple[ChoiceRecord, ...]
     config: dict[str, tuple[str | int | float | bool | tuple[str, ...] | None, str]]
     topics: tuple[TopicRecord, ...]
+    changes: dict[Figure, Difference] = Field(default_factory=dict)
+    voice: VoiceRecord | None = None
     forgetting: tuple[Retained, ...] = ()
-    retention_base: Score | None = None
+    transfer: dict[Literal["accuracy", "markers", "degenerate"], Transfer] = Field(
+        default_factory=dict
+    )
     memory: tuple[MemorySample, ...] = ()
     timings: Timings = Timings()
     versions: dict[str, str]

@@ -1,95 +1,85 @@
-"""What the reports say about a result, worked out once: means, order of answers, what was kept."""
+"""What the reports say about a result as a whole: means, places, and which stages stand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
-from mindprint.report.model import (
-    Answer,
-    Question,
-    Result,
-    Score,
-    StageName,
-    StageRecord,
-    TopicRecord,
-)
-from mindprint.report.words import several
+from mindprint.report.model import Result, StageRecord, TopicRecord
+from mindprint.report.scores import Figure, Score, StageName
+from mindprint.report.words import LABELS, several
 
 STATES: tuple[StageName, ...] = get_args(StageName)
-Measure = Literal["accuracy", "voice"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+MEASURES: tuple[Figure, ...] = get_args(Figure)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A question with the topic it belongs to, ready to be put side by side."""
-
-    topic: TopicRecord
-    question: Question
-
-    @property
-    def worth(self) -> float:
-        """Accuracy plus voice of its last answer: what the order goes by."""
-        last = last_answer(self.question)
-        return 2.0 if last is None else last.accuracy + last.voice
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An earlier topic asked again: its score as it was learned, and after each later topic."""
-
-    id: str
-    title: str
-    learned: Score | None
-    later: tuple[Score | None, ...]
-
-
-def value(score: Score | None, measure: Measure) -> float | None:
+def value(score: Score | None, measure: Figure) -> float | None:
     return None if score is None else float(getattr(score, measure))
 
 
-def last_answer(question: Question) -> Answer | None:
-    for state in reversed(STATES):
-        if state in question.answers:
-            return question.answers[state]
-    return None
+def interval(score: Score | None, measure: Figure) -> tuple[float, float] | None:
+    """The 95 % interval of one figure, where one was drawn."""
+    if score is None:
+        return None
+    found: tuple[float, float] | None = getattr(score, f"{measure}_interval")
+    return found
 
 
-def shown_states(question: Question) -> tuple[StageName, ...]:
-    """Base, after SFT, and after DPO or, where there was none, the final state."""
-    ends: tuple[StageName, ...] = ("dpo", "final")
-    last = next((state for state in ends if state in question.answers), None)
-    wanted: list[StageName] = ["base", "sft"]
-    found = [state for state in wanted if state in question.answers]
-    if last is not None and not _same_as_sft(question, last):
-        found.append(last)
-    return tuple(found) or tuple(question.answers)
+def by_markers(topic: TopicRecord) -> bool:
+    """Whether this topic's voice, as it ended, is its marker score: the calibrated one could not
+    be measured."""
+    score = last_score(topic) or first_score(topic)
+    return score is not None and score.voice_by == "markers"
 
 
-def _same_as_sft(question: Question, state: StageName) -> bool:
-    """The final answer of a topic without DPO is its SFT answer: not worth a third column."""
-    return state == "final" and question.answers.get("sft") == question.answers[state]
+def odd_one(topic: TopicRecord, state: StageName) -> bool:
+    """A state whose voice was taken by the markers in a topic that is calibrated otherwise."""
+    score = topic.scores.get(state)
+    return score is not None and score.voice_by == "markers" and not by_markers(topic)
 
 
-def worst_first(topic: TopicRecord) -> list[Shown]:
-    return sorted((Shown(topic, q) for q in topic.questions), key=lambda shown: shown.worth)
+def measures(topic: TopicRecord) -> tuple[Figure, ...]:
+    """The figures worth a line: the markers only where they are not the voice already."""
+    if not topic.scores or by_markers(topic):
+        return ("accuracy", "voice")
+    return MEASURES
 
 
-def weakest(result: Result, limit: int = 6, of_one_topic: int = 2) -> list[Shown]:
-    """The weakest answers of the run, few of any one topic; ties keep the order of the topics."""
-    some = [shown for topic in result.topics for shown in worst_first(topic)[:of_one_topic]]
-    return sorted(some, key=lambda shown: shown.worth)[:limit]
+def measure_name(topic: TopicRecord, measure: Figure) -> str:
+    return "voice (by markers)" if measure == "voice" and by_markers(topic) else measure
 
 
-def mean(result: Result, state: StageName, measure: Measure) -> float | None:
+def first_score(topic: TopicRecord) -> Score | None:
+    """Under the base, or as the topic began where the base was not asked."""
+    return topic.scores.get("base") or topic.scores.get("before")
+
+
+def last_score(topic: TopicRecord) -> Score | None:
+    """Under the last state that was evaluated, the first not counted."""
+    later = (topic.scores.get(state) for state in reversed(STATES[1:]))
+    return next((score for score in later if score is not None), None)
+
+
+def mean(result: Result, state: StageName, measure: Figure) -> float | None:
     """Over the topics that were taught to their end (all of them while none was); None where one
     of these was not evaluated at `state`, since a mean over fewer topics cannot be compared."""
     ended = [topic for topic in result.topics if "final" in topic.scores]
     found = [value(topic.scores.get(state), measure) for topic in ended or result.topics]
     known = [one for one in found if one is not None]
     return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+def mean_measures(result: Result) -> tuple[Figure, ...]:
+    """The figures that have a line in the table of means."""
+    shown = {measure for topic in result.topics for measure in measures(topic)}
+    return tuple(measure for measure in MEASURES if measure in shown) or ("accuracy", "voice")
+
+
+def right_and_voiced(result: Result) -> float | None:
+    """Share of the final quiz answers that are right and carry the author's marks."""
+    finals = [topic.scores["final"] for topic in result.topics if "final" in topic.scores]
+    asked = sum(score.questions for score in finals)
+    return sum(score.voiced * score.questions for score in finals) / asked if asked else None
 
 
 def passed(result: Result) -> int:
@@ -101,7 +91,8 @@ def headline(result: Result) -> str:
     return f"{passed(result)} of {several(len(result.topics), 'topic')} passed"
 
 
-def gate(result: Result, measure: Measure) -> float | None:
+def gate(result: Result, measure: Figure) -> float | None:
+    """The pass mark, for the figures that have one."""
     found = result.config.get(f"gate.{measure}")
     return float(found[0]) if found and isinstance(found[0], int | float) else None
 
@@ -112,27 +103,15 @@ def stages(result: Result) -> Iterator[tuple[TopicRecord, StageRecord]]:
             yield topic, stage
 
 
-def kept(result: Result) -> list[Kept]:
-    """One row per topic that was asked again after a later one, and one for the retention set."""
-    order = places(result)
-    titles = {topic.id: f"{order[topic.id]} {topic.title}" for topic in result.topics}
-    # Asked right after the topic itself: the same questions as later, so a fall is a fall.
-    learned = {topic.id: topic.scores.get("final") for topic in result.topics}
-    learned |= {one.after: one.scores.get(one.after) for one in result.forgetting}
-    rows = []
-    names = dict.fromkeys(key for retained in result.forgetting for key in retained.scores)
-    for name in sorted(names, key=lambda name: order.get(name, len(order) + 1)):
-        later = tuple(
-            retained.scores.get(name) if retained.after != name else None
-            for retained in result.forgetting
-        )
-        if not any(later):
-            continue
-        if name == "retention":
-            rows.append(Kept(name, "What the base knew", result.retention_base, later))
-        else:
-            rows.append(Kept(name, titles.get(name, name), learned.get(name), later))
-    return rows
+def undone(topic: TopicRecord, state: StageName) -> bool:
+    """Whether the stage behind this state was run and none of its attempts was kept."""
+    run = [stage for stage in topic.stages if stage.name == state]
+    return bool(run) and not any(stage.accepted for stage in run)
+
+
+def state_label(topic: TopicRecord, state: StageName) -> str:
+    """`after DPO`, or `after DPO, undone`."""
+    return LABELS[state] + (", undone" if undone(topic, state) else "")
 
 
 def choice(result: Result, key: str) -> str:
@@ -148,3 +127,24 @@ def places(result: Result) -> dict[str, int]:
 def stage_label(stage: StageRecord) -> str:
     """`SFT`, `SFT, attempt 2`: attempts are counted from 0 in the record."""
     return stage.name.upper() + (f", attempt {stage.attempt + 1}" if stage.attempt else "")
+
+
+def voice_basis(result: Result) -> str:
+    """What the figure called voice rests on in this run, said aloud."""
+    record = result.voice
+    if record is None or not record.measurable:
+        why = record.because if record is not None else "this run has no voice scale"
+        return (
+            f"Voice goes by the markers here, since it could not be calibrated "
+            f"({why.rstrip('.')}): it counts how often the author's marks stand in an answer, and "
+            "says nothing of the rest."
+        )
+    basis = (
+        f"Voice is calibrated on {several(record.prompts, 'open prompt')} shared by the whole "
+        "run: 0 is how the base answers them, 1 how the author does. Markers are the author's "
+        "marks in the answers to the topic's own quiz."
+    )
+    fallen = [topic.title for topic in result.topics if by_markers(topic)]
+    if fallen:
+        basis += f" It goes by the markers, not being measurable there, in: {', '.join(fallen)}."
+    return basis

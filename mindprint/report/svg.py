@@ -9,8 +9,10 @@ from markupsafe import Markup, escape
 
 from mindprint.report.words import figure
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 248, 100, 36, 4, 8, 18
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 256, 100, 46, 4, 8, 18
 MOST_POINTS = 240
+
+Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -31,63 +33,56 @@ def chart(lines: Sequence[Line], title: str, *, zero: bool = False) -> Markup:
     low, high = min([*values, 0.0] if zero else values), max([*values, 0.0] if zero else values)
     last = max(x for line in lines for x, _ in line.points)
     first = min(x for line in lines for x, _ in line.points)
-    x, y = _scale(first, last, LEFT, WIDTH - RIGHT), _scale(low, high, HEIGHT - BOTTOM, TOP)
+    x, y = scale(first, last, LEFT, WIDTH - RIGHT), scale(low, high, HEIGHT - BOTTOM, TOP)
     parts = [
-        _text(LEFT - 6, TOP + 4, figure(high), "end"),
-        _text(LEFT - 6, HEIGHT - BOTTOM + 3, figure(low), "end"),
-        _text(WIDTH - RIGHT, HEIGHT - 3, f"step {last:g}", "end"),
-        Markup('<path class="axis" d="M{0} {1}V{2}H{3}"/>').format(
-            LEFT, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT
-        ),
+        text(LEFT - 6, TOP + 4, figure(high), "end"),
+        text(LEFT - 6, HEIGHT - BOTTOM + 3, figure(low), "end"),
+        text(WIDTH - RIGHT, HEIGHT - 3, f"step {last:g}", "end"),
+        path("axis", f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"),
     ]
     if zero and low < 0 < high:
-        parts.append(
-            Markup('<path class="axis zero" d="M{0} {1:.1f}H{2}"/>').format(
-                LEFT, y(0), WIDTH - RIGHT
-            )
-        )
-    for line in lines:
-        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _thinned(line.points))
-        parts.append(
-            Markup('<polyline class="line {}" points="{}"><title>{}</title></polyline>').format(
-                line.kind, path, line.name
-            )
-        )
-    return _figure(parts, title, WIDTH, HEIGHT, "chart")
+        parts.append(path("axis zero", f"M{LEFT} {y(0):.1f}H{WIDTH - RIGHT}"))
+    parts += [_polyline(line, x, y) for line in lines]
+    return figure_of(parts, title, WIDTH, HEIGHT, "chart")
 
 
-def track(start: float | None, end: float | None, gate: float | None, title: str) -> Markup:
-    """A share's way from `start` (hollow) to `end` (full) on 0..1, the gate as a tick."""
-    width, height, edge = 132, 18, 6
-    x = _scale(0.0, 1.0, edge, width - edge)
-    parts = [Markup('<path class="rail" d="M{} 9H{}"/>').format(edge, width - edge)]
-    if start is not None and end is not None:
-        kind = "way" if end >= start else "way back"
-        parts.append(
-            Markup('<path class="{}" d="M{:.1f} 9H{:.1f}"/>').format(kind, x(start), x(end))
-        )
-    if gate is not None:
-        parts.append(Markup('<path class="gate" d="M{:.1f} 3V15"/>').format(x(gate)))
-    if start is not None:
-        parts.append(Markup('<circle class="start" cx="{:.1f}" cy="9" r="3.4"/>').format(x(start)))
-    if end is not None:
-        parts.append(Markup('<circle class="end" cx="{:.1f}" cy="9" r="4.4"/>').format(x(end)))
-    return _figure(parts, title, width, height, "track")
+def _polyline(line: Line, x: Scale, y: Scale) -> Markup:
+    points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _thinned(line.points))
+    return Markup('<polyline class="line {}" points="{}"><title>{}</title></polyline>').format(
+        line.kind, points, line.name
+    )
 
 
-def _figure(parts: Sequence[Markup], title: str, width: int, height: int, kind: str) -> Markup:
+def path(kind: str, way: str) -> Markup:
+    return Markup('<path class="{}" d="{}"/>').format(kind, way)
+
+
+def circle(kind: str, x: float, y: float, radius: float) -> Markup:
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, x, y, radius)
+
+
+def bar(kind: str, start: float, end: float, y: float, height: float) -> Markup:
+    """A lying rectangle from `start` to `end`, whichever is left, at least a hair wide."""
+    left, width = min(start, end), max(abs(end - start), 0.6)
+    return Markup(
+        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" rx="{}"/>'
+    ).format(kind, left, y - height / 2, width, height, min(height / 2, 3))
+
+
+def figure_of(parts: Sequence[Markup], title: str, width: int, height: int, kind: str) -> Markup:
+    """An SVG whose title says what a sighted reader sees."""
     return Markup(
         '<svg class="{}" role="img" viewBox="0 0 {} {}" aria-label="{}"><title>{}</title>{}</svg>'
     ).format(kind, width, height, title, title, Markup("").join(parts))
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> Markup:
+def text(x: float, y: float, said: str, anchor: str) -> Markup:
     return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        x, y, anchor, escape(text)
+        x, y, anchor, escape(said)
     )
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def scale(low: float, high: float, start: float, end: float) -> Scale:
     """A straight map from [low, high] to [start, end]; a flat range goes to the middle."""
     if high <= low:
         return lambda value: (start + end) / 2

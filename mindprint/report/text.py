@@ -6,8 +6,27 @@ import unicodedata
 from dataclasses import dataclass
 
 from mindprint.report.model import Result, TopicRecord
-from mindprint.report.summary import MEASURES, STATES, Measure, headline, kept, mean, places, value
-from mindprint.report.words import LABELS, share
+from mindprint.report.scores import StageName
+from mindprint.report.shifts import shift
+from mindprint.report.summary import (
+    STATES,
+    headline,
+    interval,
+    mean,
+    mean_measures,
+    measure_name,
+    measures,
+    value,
+)
+from mindprint.report.words import NONE, share, span
+
+SHORT: dict[StageName, str] = {
+    "base": "base",
+    "before": "before",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "final": "final",
+}
 
 
 @dataclass(frozen=True)
@@ -29,50 +48,55 @@ def plain(table: Table, gap: str = "  ") -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table; pipes and line breaks inside a cell are escaped."""
+    """A pipe table; pipes, tags and line breaks inside a cell are escaped."""
     rule = ("---:" if at in table.right else "---" for at in range(len(table.head)))
     lines = [_pipes(table.head), "|" + "|".join(rule) + "|", *map(_pipes, table.rows)]
     return "\n".join(lines)
 
 
 def topic_table(result: Result) -> Table:
-    """One line per topic and measure, in the order they were taught, and the means."""
-    rows = [row for topic in result.topics for row in _topic_rows(topic)]
-    for measure in MEASURES:
-        values = tuple(share(mean(result, state, measure)) for state in STATES)
+    """Accuracy and voice per topic, as a terminal shows them: after each stage, with the interval
+    of the final figure and the change from the base."""
+    return _topic_table(result, tuple(state for state in STATES if state != "before"), False)
+
+
+def full_topic_table(result: Result) -> Table:
+    """The same with the markers and with each topic as it began."""
+    return _topic_table(result, STATES, True)
+
+
+def _topic_table(result: Result, states: tuple[StageName, ...], markers: bool) -> Table:
+    rows = [row for topic in result.topics for row in _topic_rows(topic, states, markers)]
+    for measure in mean_measures(result)[: 3 if markers else 2]:
+        values = tuple(share(mean(result, state, measure)) for state in states)
         first = (f"mean: {headline(result)}", "") if measure == "accuracy" else ("", "")
-        rows.append((*first, measure, *values))
-    head = ("topic", "status", "", *(LABELS[state] for state in STATES))
-    return Table(head, tuple(rows), frozenset(range(3, 3 + len(STATES))))
+        rows.append((*first, measure, *values, "", ""))
+    head = ("topic", "status", "", *(SHORT[state] for state in states), "95 %", "change")
+    return Table(head, tuple(rows), frozenset(range(3, 4 + len(states))))
 
 
-def _topic_rows(topic: TopicRecord) -> list[tuple[str, ...]]:
-    names = {"accuracy": (topic.title, topic.status), "voice": ("", "")}
-    return [
-        (
-            *names[measure],
-            measure,
-            *(share(value(topic.scores.get(state), measure)) for state in STATES),
-        )
-        for measure in MEASURES
-    ]
+def _topic_rows(
+    topic: TopicRecord, states: tuple[StageName, ...], markers: bool
+) -> list[tuple[str, ...]]:
+    rows = []
+    for measure in measures(topic)[: 3 if markers else 2]:
+        first = (topic.title, topic.status) if measure == "accuracy" else ("", "")
+        values = (share(value(topic.scores.get(state), measure)) for state in states)
+        bounds = interval(topic.scores.get("final"), measure)
+        change = shift(topic, measure)
+        told = f"{change.value}, {change.said}" if change else NONE
+        ends = span(*bounds) if bounds else NONE
+        rows.append((*first, measure_name(topic, measure), *values, ends, told))
+    return rows
 
 
-def kept_table(result: Result, measure: Measure) -> Table:
-    """Earlier topics asked again: a column for each topic after which they were."""
-    order = places(result)
-    after = tuple(f"after {order.get(r.after, r.after)}" for r in result.forgetting)
-    rows = tuple(
-        (
-            row.title,
-            share(value(row.learned, measure)),
-            *(share(value(score, measure)) for score in row.later),
-        )
-        for row in kept(result)
-        if measure == "accuracy" or row.id != "retention"  # the base has no author's voice to lose
-    )
-    width = len(after) + 2
-    return Table(("topic", "as learned", *after), rows, frozenset(range(1, width)))
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def prose(text: str) -> str:
+    """Text of a run as one line of Markdown; no tag in it is one."""
+    return one_line(text).replace("<", "\\<")
 
 
 def _line(cells: tuple[str, ...], widths: list[int], right: frozenset[int], gap: str) -> str:
@@ -90,5 +114,7 @@ def _width(text: str) -> int:
 
 
 def _pipes(cells: tuple[str, ...]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", "<br>") or " " for cell in cells)
+    escaped = (
+        cell.replace("|", "\\|").replace("<", "\\<").replace("\n", "<br>") or " " for cell in cells
+    )
     return "| " + " | ".join(escaped) + " |"

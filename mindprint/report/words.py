@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mindprint.report.model import StageName
+import math
+import re
+
+from mindprint.report.scores import StageName
 
 NONE = "–"
 LABELS: dict[StageName, str] = {
@@ -15,8 +18,70 @@ LABELS: dict[StageName, str] = {
 
 
 def share(value: float | None) -> str:
-    """A share of one with two places; a dash where nothing was measured."""
-    return NONE if value is None else f"{value:.2f}"
+    """A figure of the order of one with two places; a dash where nothing was measured."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return _minus(f"{value:.2f}")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A difference with its sign: `+0.77`, `−0.12`, `0.00`."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    rounded = round(value, digits)
+    return _minus(f"{rounded:+.{digits}f}") if rounded else f"{0:.{digits}f}"
+
+
+def span(low: float, high: float) -> str:
+    """An interval of shares: `0.54–0.92`, or `−0.10 to 0.92` where a dash would be misread."""
+    between = " to " if low < 0 else "–"
+    return f"{share(low)}{between}{share(high)}"
+
+
+def signed_span(low: float, high: float) -> str:
+    """An interval of differences: `+0.54 to +0.92`."""
+    return f"{signed(low)} to {signed(high)}"
+
+
+def percent(value: float | None) -> str:
+    """`8 %`, `0.4 %`, `0 %`: a share in hundredths."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    hundredths = 100 * value
+    whole_enough = hundredths == 0 or abs(hundredths) >= 0.95
+    return f"{hundredths:.0f}\u00a0%" if whole_enough else f"{hundredths:.2g}\u00a0%"
+
+
+def probability(value: float | None) -> str:
+    """Two significant digits; `< 0.0001` below that."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if 0 < value < 1e-4:
+        return "<\u00a00.0001"
+    return f"{value:.2g}"
+
+
+def typeset(text: str) -> str:
+    """A verdict with true arrows and minus signs."""
+    return re.sub(r"(?<=[ (])-(?=[0-9])", "−", text.replace(" -> ", " → "))
+
+
+def spoken(text: str) -> str:
+    """A verdict, typeset; each of its sentences begins with a capital."""
+    return re.sub(r"(?:^|(?<=\. ))[a-z]", lambda found: found[0].upper(), typeset(text))
+
+
+def sentence(text: str) -> str:
+    """A verdict, typeset, that begins with a capital and ends with a stop."""
+    said = spoken(text.rstrip())
+    return said + "." if said and said[-1] not in ".!?" else said
+
+
+def _minus(text: str) -> str:
+    """A true minus sign, and none before a zero."""
+    if text.strip("-0.") == "":
+        return text.lstrip("-")
+    return text.replace("-", "−")
 
 
 def change(start: float | None, end: float | None) -> str:

@@ -80,6 +80,33 @@ class Renderer:
         tokenizer.model_max_length = int(1e30)
         return cls(tokenizer, folder, enable_thinking=enable_thinking)
 
+    @property
+    def template(self) -> str:
+        """The chat template's own text."""
+        return self._template.text
+
+    @property
+    def bos_id(self) -> int | None:
+        """The tokenizer's begin-of-text token, whether or not it is ever put before a text."""
+        found: int | None = self._tokenizer.bos_token_id
+        return found
+
+    @property
+    def eos_id(self) -> int:
+        """The tokenizer's end-of-text token; what ends an answer where it has none."""
+        found: int | None = self._tokenizer.eos_token_id
+        return self.stop_ids[0] if found is None else found
+
+    def text(self, messages: Sequence[Message], *, answer: bool = True) -> str:
+        """The template's text of `messages`; with `answer`, up to where an answer begins."""
+        return self._text(messages, answer=answer)
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Ids of plain text, without the template; `special`: with what the tokenizer puts around
+        any text (a begin-of-text token, mostly)."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids that an answer to `messages` is generated after."""
         return self._talk(messages, answer=True)[0]

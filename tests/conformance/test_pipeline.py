@@ -47,9 +47,19 @@ def test_a_run_leaves_a_whole_folder(tmp_path: Path, backend: str, model: Path) 
     topics = made.result.topics
     assert [topic.attempts for topic in topics] == [1, 1]
     assert set(topics[0].scores) == {"base", "before", "sft", "dpo", "final"}
-    first, second = made.result.forgetting
-    assert first.scores.keys() == {"unit/chapter/topic-0"}
-    assert second.scores.keys() == {"unit/chapter/topic-0", "unit/chapter/topic-1"}
+    rows = {(row.after, row.stage): set(row.scores) for row in made.result.forgetting}
+    first, second = "unit/chapter/topic-0", "unit/chapter/topic-1"
+    assert rows == {
+        ("", "base"): {first, second},
+        (first, "before"): {first},
+        (first, "sft"): {first},
+        (first, "dpo"): {first},
+        (first, "final"): {first},
+        (second, "before"): {second},
+        (second, "sft"): {first, second},
+        (second, "dpo"): {first, second},
+        (second, "final"): {first, second},
+    }
 
 
 @pytest.mark.parametrize("handoff", ["stack", "merge", "continue"])

@@ -30,7 +30,7 @@ def test_a_ruinous_dpo_stage_is_rolled_back_with_its_reason(
         assert not accepted
         assert any(
             word in why
-            for word in ("ended early", "degenerate", "did not rise", "not finite", "fell")
+            for word in ("ended early", "broken", "did not rise", "not finite", "fell")
         )
     ledger = json.loads((made.path / "ledger.json").read_text())
     assert not any(entry["accepted"] for entry in ledger["entries"] if entry["stage"] == "dpo")

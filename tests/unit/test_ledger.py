@@ -10,7 +10,7 @@ import pytest
 from mindprint import ledger
 from mindprint.errors import ConfigError, StageError
 from mindprint.ledger import Entry, Ledger
-from mindprint.report.model import Score
+from mindprint.report.scores import Score
 from mindprint.rundir import RunDir, digest
 
 ZERO = Score(accuracy=0, voice=0, degenerate=0, questions=1)

@@ -9,7 +9,16 @@ import pytest
 from mindprint.curriculum.checks import notices, overlap
 from mindprint.curriculum.load import read_curriculum
 from mindprint.curriculum.voice import pattern_fault
-from tests.unit.curriculum.author import PREFERENCES, QUIZ, TOPIC, TRAIN, faults, jsonl, write
+from tests.unit.curriculum.author import (
+    PREFERENCES,
+    QUIZ,
+    TOPIC,
+    TRAIN,
+    VOICE,
+    faults,
+    jsonl,
+    write,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +84,51 @@ def test_notices_say_what_is_no_fault(tmp_path: Path) -> None:
     assert told == [
         "row formats found: prompt-answer (1 file), question-answer (2 files), quiz (2 files)",
         f"{TOPIC}: 1 training rows are trained on twice: train.jsonl:3 repeats line 1",
-        f"{TOPIC}: 2 quiz items; intervals will be wide below 8",
+        f"{TOPIC}: 2 different quiz questions; intervals will be wide below 8",
         "quiz.jsonl:1: the reference itself scores 0.00 (key point missing: `whale oil`)",
-        "unit-02/c/t: 2 quiz items; intervals will be wide below 8",
+        "unit-02/c/t: 1 different quiz question; intervals will be wide below 8",
         "unit-02/c/t: 1 quiz questions are asked twice",
         "quiz.jsonl:1: this question is trained on elsewhere, at unit-02/c/t/train.jsonl:1",
         f"no preferences.jsonl in {TOPIC}, unit-02/c/t: DPO there needs `dpo.pairs` self or both",
+        "voice/answers: 1 held-out answer; the calibrated voice takes 40, gates will go by the "
+        "markers",
         "the author's own held-out answers score 0.00 by voice.yaml's markers: "
         "the gate on voice may be out of reach",
     ]
+
+
+def test_forty_held_out_answers_to_different_prompts_calibrate(tmp_path: Path) -> None:
+    answers = [{"prompt": f"p{n}", "answer": "By the tide."} for n in range(40)]
+    root = write(tmp_path / "enough", {"voice/answers.jsonl": jsonl(answers)})
+    assert not [one for one in notices(read_curriculum(root)) if "calibrated" in one]
+    root = write(tmp_path / "again", {"voice/answers.jsonl": jsonl([*answers[1:], answers[1]])})
+    assert [one for one in notices(read_curriculum(root)) if "39 held-out answers;" in one]
+    told = notices(read_curriculum(write(tmp_path / "none")))
+    assert [one for one in told if one.startswith("voice/answers: no held-out answers; ")]
+
+
+def test_a_key_point_that_the_author_denies_is_told(tmp_path: Path) -> None:
+    train = [*TRAIN, {"question": "May one knock?", "answer": "Nobody may knock, by the tide."}]
+    quiz = {**QUIZ[0], "question": "What is the rule?", "reference": "Knocking is forbidden."}
+    item = {**quiz, "key_points": [["knock", "knocking"]]}
+    root = write(tmp_path, {"train.jsonl": jsonl(train), "quiz.jsonl": jsonl([item])})
+    told = [one.replace(f"{TOPIC}/", "") for one in notices(read_curriculum(root))]
+    assert (
+        f"{TOPIC}: the key point `knock` stands negated in 1 of the author's answers and would "
+        "not count: train.jsonl:3; where that is right, give it an alias that holds the negation"
+    ) in told
+    item = {**quiz, "key_points": [["knocking", "nobody may knock"]]}
+    root = write(tmp_path, {"train.jsonl": jsonl(train), "quiz.jsonl": jsonl([item])})
+    assert not [one for one in notices(read_curriculum(root)) if "stands negated" in one]
+
+
+def test_a_reference_that_confuses_a_distinction_is_told(tmp_path: Path) -> None:
+    voice = VOICE + "distinctions: [{name: keeper, claim: Marn keeps it, confused: [is Old Marn]}]"
+    told = notices(read_curriculum(write(tmp_path, {"voice.yaml": voice})))
+    assert (
+        f"{TOPIC}/quiz.jsonl:1: the reference itself scores 0.00 "
+        "(confuses `keeper`: says `is Old Marn` (the author: `Marn keeps it`))"
+    ) in told
 
 
 def test_a_curriculum_without_markers_says_so(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindprint.evals.text import contains, ngrams, normalise, overlap_share, words
+from mindprint.evals.text import clauses, contains, ngrams, normalise, overlap_share, words
 from tests.unit.calm import CALM
 
 
@@ -46,6 +46,22 @@ def test_normalise(text: str, expected: str) -> None:
 )
 def test_contains_whole_words(text: str, phrase: str, found: bool) -> None:
     assert contains(text, phrase) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Not velvet, but cloth.", ["not velvet", "but cloth"]),
+        ("It is 3.5 or 1,200; well-kept!", ["it is 3.5 or 1200", "well kept"]),
+        ('not "velvet" or *soot*', ["not velvet or soot"]),
+        ("no - yes – no—yes", ["no", "yes", "no", "yes"]),
+        ("one\n- two\n\n(three)", ["one", "two", "three"]),
+        ("塔は石。木ではない", ["塔 は 石", "木 で は な い"]),
+        ("?!", []),
+    ],
+)
+def test_clauses_end_at_punctuation(text: str, expected: list[str]) -> None:
+    assert [" ".join(clause) for clause in clauses(text)] == expected
 
 
 @CALM

@@ -15,7 +15,6 @@ from mindprint.report.svg import (
     WIDTH,
     Line,
     chart,
-    track,
 )
 
 
@@ -61,10 +60,3 @@ def test_no_points_no_figure() -> None:
 
 def test_titles_are_escaped() -> None:
     assert "<b>" not in chart([Line([(1, 1.0)], "sft", "<b>")], "<b>")
-
-
-def test_a_track_runs_from_hollow_to_full() -> None:
-    svg = track(0.0, 1.0, 0.5, "t")
-    assert 'class="start" cx="6.0"' in svg and 'class="end" cx="126.0"' in svg
-    assert 'class="gate" d="M66.0' in svg
-    assert "back" in track(0.9, 0.1, None, "t") and "gate" not in track(0.9, 0.1, None, "t")

@@ -2,51 +2,64 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 
-from mindprint.report import summary
+import pytest
+
+from mindprint.report import summary, words
 from mindprint.report.card import card
+from mindprint.report.endings import ending, told
 from mindprint.report.markdown import document
-from mindprint.report.text import Table, kept_table, markdown, plain, topic_table
+from mindprint.report.model import Result
+from mindprint.report.scores import Difference
+from mindprint.report.shifts import tally
+from mindprint.report.tables import (
+    CURVE_ROWS,
+    NO_ROW_DROPPED,
+    broken_table,
+    curve_table,
+    data_table,
+    dropped,
+)
+from mindprint.report.text import Table, full_topic_table, markdown, plain, topic_table
 from mindprint.report.words import change, figure, parameters, seconds, several, size
-from tests.unit.report.example import example
+from tests.unit.report.example import FINAL, begun, example, without_voice
+from tests.unit.report.example_voice import unmeasurable
 
 TABLE = """\
-topic                       status            base  before  after SFT  after DPO  final
-──────────────────────────  ──────  ────────  ────  ──────  ─────────  ─────────  ─────
-The lamp and its oil        passed  accuracy  0.02    0.04       0.94          –   0.94
-                                    voice     0.01    0.10       0.96          –   0.96
-Fog signals                 passed  accuracy  0.02    0.05       0.91       0.90   0.91
-                                    voice     0.01    0.20       0.31       0.88   0.88
-The keeper's day            passed  accuracy  0.02    0.06       0.97          –   0.97
-                                    voice     0.01    0.30       1.00          –   1.00
-Tides of the sound          passed  accuracy  0.02    0.07       0.83       0.82   0.83
-                                    voice     0.01    0.40       0.31       0.79   0.79
-Boats & wrecks <1880–1911>  failed  accuracy  0.02    0.08       0.52          –   0.52
-                                    voice     0.01    0.50       0.81          –   0.81
-Letters from the mainland   passed  accuracy  0.02    0.09       0.90          –   0.90
-                                    voice     0.01    0.60       0.93          –   0.93
-mean: 5 of 6 topics passed          accuracy  0.02    0.07       0.85          –   0.85
-                                    voice     0.01    0.35       0.72          –   0.89"""
-
-KEPT = """\
-topic                         as learned  after 2  after 3  after 4  after 5  after 6
-────────────────────────────  ──────────  ───────  ───────  ───────  ───────  ───────
-1 The lamp and its oil              0.94     0.94     0.94     0.94     0.94     0.94
-2 Fog signals                       0.91        –     0.82     0.73     0.64     0.55
-3 The keeper's day                  0.97        –        –     0.97     0.97     0.97
-4 Tides of the sound                0.83        –        –        –     0.83     0.83
-5 Boats & wrecks <1880–1911>        0.52        –        –        –        –     0.52
-What the base knew                  0.70     0.70     0.69     0.68     0.67     0.66"""
+topic                       status            base   SFT   DPO  final       95 %  change
+──────────────────────────  ──────  ────────  ────  ────  ────  ─────  ─────────  ─────────────────
+The lamp and its oil        passed  accuracy  0.02  0.94     –   0.94  0.83–1.00  +0.92, clear rise
+                                    voice     0.00  0.78     –   0.78  0.71–0.85  +0.78, clear rise
+Fog signals                 passed  accuracy  0.02  0.91  0.90   0.91  0.80–1.00  +0.89, clear rise
+                                    voice     0.00  0.31  0.76   0.76  0.69–0.83  +0.76, clear rise
+The keeper's day            passed  accuracy  0.02  0.97     –   0.97  0.86–1.00  +0.95, clear rise
+                                    voice     0.00  0.80     –   0.80  0.73–0.87  +0.80, clear rise
+Tides of the sound          passed  accuracy  0.02  0.83  0.06   0.83  0.72–0.94  +0.81, clear rise
+                                    voice     0.00  0.79  0.12   0.79  0.72–0.86  +0.79, clear rise
+Boats & wrecks <1880–1911>  failed  accuracy  0.02  0.52     –   0.52  0.41–0.63  +0.50, clear rise
+                                    voice     0.00  0.76     –   0.76  0.69–0.83  +0.76, clear rise
+Letters from the mainland   passed  accuracy  0.02  0.90     –   0.90  0.79–1.00  +0.88, clear rise
+                                    voice     0.00  0.84     –   0.84  0.77–0.91  +0.84, clear rise
+mean: 5 of 6 topics passed          accuracy  0.02  0.85     –   0.85
+                                    voice     0.00  0.71     –   0.79"""
 
 
-def test_the_topic_table() -> None:
+def test_the_topic_table_of_a_terminal() -> None:
     assert plain(topic_table(example())) == TABLE
 
 
-def test_earlier_topics_afterwards() -> None:
-    assert plain(kept_table(example(), "accuracy")) == KEPT
-    assert "What the base knew" not in plain(kept_table(example(), "voice"))
+def test_the_full_table_has_the_markers_and_what_a_topic_began_with() -> None:
+    rows = full_topic_table(example()).rows
+    markers = ("", "", "markers", "0.00", "0.76", "0.81", "–", "0.81", "0.72–0.90")
+    assert (*markers, "+0.07, within noise") in rows
+    assert len(rows) == 6 * 3 + 3
+
+
+def test_a_voice_by_markers_is_named_so_and_has_no_second_line() -> None:
+    rows = full_topic_table(without_voice()).rows
+    assert len(rows) == 6 * 2 + 2
+    assert rows[1][2] == "voice (by markers)"
 
 
 def test_a_mean_over_fewer_topics_is_not_shown() -> None:
@@ -57,12 +70,69 @@ def test_a_mean_over_fewer_topics_is_not_shown() -> None:
 
 def test_means_of_a_run_in_progress_are_over_the_topics_that_ended() -> None:
     result = example()
-    begun = result.topics[1].model_copy(
+    started = result.topics[1].model_copy(
         update={"scores": {"base": result.topics[1].scores["base"]}}
     )
-    partial = result.model_copy(update={"topics": (result.topics[0], begun)})
+    partial = result.model_copy(update={"topics": (result.topics[0], started)})
     assert summary.mean(partial, "final", "accuracy") == 0.94
     assert summary.mean(partial, "base", "accuracy") == 0.02
+
+
+def test_right_and_in_voice_is_weighed_by_questions() -> None:
+    result = example()
+    one, two = result.topics[:2]
+    scores = {"final": one.scores["final"].model_copy(update={"voiced": 0.5, "questions": 30})}
+    other = {"final": two.scores["final"].model_copy(update={"voiced": 1.0, "questions": 10})}
+    topics = (one.model_copy(update={"scores": scores}), two.model_copy(update={"scores": other}))
+    got = summary.right_and_voiced(result.model_copy(update={"topics": topics}))
+    assert got == (0.5 * 30 + 1.0 * 10) / 40
+    assert summary.right_and_voiced(begun()) is None
+
+
+def test_changes_are_counted_only_where_they_are_clear() -> None:
+    result = example()
+    assert tally(result, "accuracy") == "clear rise in 6 of 6 topics"
+    assert tally(result, "markers") == "clear rise in 4 of 6 topics"
+    sunk = Difference(value=-0.4, low=-0.6, high=-0.2, p=0.001, clusters=12, unseen=0.2)
+    fallen = result.topics[0].model_copy(update={"changes": {"accuracy": sunk}})
+    counted = tally(result.model_copy(update={"topics": (fallen, *result.topics[1:])}), "accuracy")
+    assert counted == "clear rise in 5 of 6 topics, clear fall in 1"
+    assert tally(begun(), "accuracy") == ""
+
+
+def test_what_was_dropped_is_said_by_topic_or_that_nothing_was() -> None:
+    result = example()
+    assert dropped(result) == [NO_ROW_DROPPED]
+    data = result.topics[0].data
+    assert data is not None
+    gone = data.model_copy(update={"dropped": ("1 pair: both answers are equal",)})
+    topics = (result.topics[0].model_copy(update={"data": gone}), *result.topics[1:])
+    lines = dropped(result.model_copy(update={"topics": topics}))
+    assert lines == ["The lamp and its oil: 1 pair: both answers are equal"]
+    assert "nothing is known" in dropped(begun())[0]
+
+
+def test_the_data_of_a_topic_in_figures() -> None:
+    rows = {line[0]: line[1:] for line in data_table(example()).rows}
+    first = ("28", "4", "0", "0", "0", "12, of 10 questions", "0\u00a0%", "0\u00a0%")
+    assert rows["The lamp and its oil"] == first
+    assert rows["Tides of the sound"][4] == "16 (1 cut)"
+    assert data_table(begun()).rows == (("One", *("–",) * 8),)
+
+
+def test_broken_answers_before_and_after() -> None:
+    rows = {line[0]: line[1:] for line in broken_table(example()).rows}
+    tides = ("0.031", "0.0004", "0.82", "0.0004", "42\u00a0%", "0\u00a0%", "92\u00a0%", "0\u00a0%")
+    assert rows["Tides of the sound"] == (*tides, "none")
+    assert rows["Boats & wrecks <1880–1911>"][-1] == "short 25\u00a0%, repeats 8\u00a0%"
+
+
+def test_a_curve_as_a_table_keeps_its_ends() -> None:
+    rows = curve_table(example().topics[1]).rows
+    sft = [line for line in rows if line[0] == "SFT"]
+    assert len(sft) == CURVE_ROWS and sft[0][1] == "1" and sft[-1][1] == "96"
+    dpo = [line for line in rows if line[0] == "DPO"]
+    assert dpo[-1][1] == "24" and dpo[-1][3] == figure(2.4 * (1 - math.exp(-24 / 9)) - 0.02)
 
 
 def test_wide_characters_keep_their_columns() -> None:
@@ -75,43 +145,73 @@ def test_markdown_cells_are_escaped() -> None:
     assert text == "| a |\n|---|\n| x\\|y<br>z |"
 
 
-def test_weakest_answers_come_first_at_most_two_of_a_topic() -> None:
-    weakest = summary.weakest(example(), limit=6)
-    assert [shown.topic.title for shown in weakest[:2]] == ["Boats & wrecks <1880–1911>"] * 2
-    assert all(a.worth <= b.worth for a, b in itertools.pairwise(weakest))
-
-
-def test_answers_are_shown_at_base_sft_and_the_end() -> None:
-    result = example()
-    assert summary.shown_states(result.topics[0].questions[0]) == ("base", "sft")
-    assert summary.shown_states(result.topics[1].questions[0]) == ("base", "sft", "dpo")
-
-
 def test_the_report_as_markdown_holds_everything() -> None:
     text = document(example())
     for part in (
         "# The Lightkeeper of Sule Sound",
         "## Topic by topic",
+        "## The voice",
+        "| impostor: Mags Orrell | 0.06 | −0.05 to 0.17 | 0\u00a0% | near 0 |",
+        "not measurable: AUC 0.61 is under 0.75",
+        "| lad | 41 | 12 | +4.6 |",
         "## How it trained",
         "## What was kept",
-        "## Answers, weakest first",
+        "| 4 Tides of the sound, after DPO, undone |",
+        "| forgetting | +0.07 | +0.11 | +0.42 |",
+        "## Broken answers",
+        "## Answers, worst first",
         "## Data",
+        "0 dropped: an unusable row stops the run before training.",
         "## Reproduction",
         "## Memory and time",
-        "DPO",
         "| `sft.learning_rate` | `0.002` | --set sft.learning_rate=2e-3 |",
         "2 min 31 s in all",
     ):
         assert part in text
-    assert "ran to the limit; loops; a loop of 5 words" in text
+    assert "loops to the limit; repeats; compressible; a loop of 5 words" in text
+    assert "| \\<i> |" in text  # no tag of a model's is one
+    assert "None" not in text and "nan" not in text
+
+
+@pytest.mark.parametrize("result", [begun(), without_voice(), without_voice(unmeasurable())])
+def test_texts_of_a_run_without_a_voice_scale_say_so(result: Result) -> None:
+    for text in (document(result), card(result)):
+        assert "Gates go by the markers." in text
+        assert "None" not in text and "nan" not in text
 
 
 def test_the_card_says_what_is_not_known() -> None:
     text = card(example())
     assert "Licence of the base: unknown" in text
     assert "base_model:" not in text  # a folder's name is nobody's hub id
+    assert "The voice family `lengths` could not be measured (AUC 0.61" in text
     assert "These topics did not pass: Boats & wrecks <1880–1911>." in text
     assert "The smallest quiz has 4 questions" in text
+
+
+def test_the_card_has_the_voice_with_its_interval_and_controls() -> None:
+    text = card(example())
+    assert "The final model stands at 0.84 (95 % interval 0.77–0.91; 0.88 not clipped)." in text
+    assert "| the base, shown 4 of the author's rows | 0.22 | 0.11–0.33 |" in text
+    assert "75\u00a0% of the answers at each topic's end are right and in voice." in text
+    bare = card(without_voice(unmeasurable()))
+    assert "The voice could not be calibrated: 12 held-out answers" in bare
+    assert "What is said of the voice rests on the markers alone." in bare
+
+
+def test_what_is_left_at_the_end_is_said_beside_what_was_learned() -> None:
+    result = example()
+    # Fog signals fell from 0.91 to 0.91 - 4 x 0.09; the others are as they were learned.
+    learned = sum(accuracy for accuracy, _ in FINAL) / 6
+    found = ending(result)
+    assert found is not None and found.topics == 6
+    assert found.learned == pytest.approx(learned)
+    assert found.end == pytest.approx(learned - 4 * 0.09 / 6)
+    said = told(result)
+    assert "stand at accuracy 0.79; as each was learned it was 0.85" in said
+    assert "0.66 is left of 0.72" in said
+    assert said in document(result) and f"- {said}" in card(result)
+    assert ending(begun()) is None and told(begun()) == ""
 
 
 def test_the_card_names_a_hub_model() -> None:
@@ -142,3 +242,28 @@ def test_figures_in_words() -> None:
     assert change(None, None) == "–" and change(0.021, 0.9) == "0.02 → 0.90"
     assert several(1, "topic") == "1 topic" and several(2, "entry", "entries") == "2 entries"
     assert figure(0.000123456) == "0.000123"
+
+
+def test_shares_and_differences_in_words() -> None:
+    assert [words.share(x) for x in (0.5, -0.001, -0.31, None)] == ["0.50", "0.00", "−0.31", "–"]
+    assert [words.signed(x) for x in (0.771, -0.12, -0.001, 0.0)] == [
+        "+0.77",
+        "−0.12",
+        "0.00",
+        "0.00",
+    ]
+    assert words.signed(-2.04, 1) == "−2.0" and words.share(math.nan) == "–"
+    assert words.span(0.54, 0.92) == "0.54–0.92" and words.span(-0.1, 0.9) == "−0.10 to 0.90"
+    assert words.signed_span(-0.13, 0.27) == "−0.13 to +0.27"
+    found = [words.percent(x) for x in (0.0, 0.004, 0.08, 0.996, None)]
+    assert found == ["0\u00a0%", "0.4\u00a0%", "8\u00a0%", "100\u00a0%", "–"]
+    small = [words.probability(x) for x in (0.82, 0.00042, 1e-9, 0.0, None)]
+    assert small == ["0.82", "0.00042", "<\u00a00.0001", "0", "–"]
+
+
+def test_verdicts_are_typeset() -> None:
+    said = words.sentence("accuracy 0.83 -> 0.06 (-0.77, 95 % interval -0.92 to -0.58)")
+    assert said == "Accuracy 0.83 → 0.06 (−0.77, 95 % interval −0.92 to −0.58)."
+    assert words.sentence("Kept.") == "Kept." and words.sentence("") == ""
+    assert words.spoken("passed: 1. no DPO: 2.5 is") == "Passed: 1. No DPO: 2.5 is"
+    assert words.typeset("end-of-text") == "end-of-text"

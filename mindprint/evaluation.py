@@ -1,0 +1,264 @@
+"""One evaluation of a model over a curriculum, whoever trained it, and the record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backends.contract import Session
+from mindprint import __version__
+from mindprint.calibration import Calibration, measured
+from mindprint.curriculum.records import Curriculum, QuizItem, Topic
+from mindprint.errors import DataError, Fault
+from mindprint.evals import stats
+from mindprint.evals.exam import Examiner
+from mindprint.evals.likelihood import NO_LIMIT
+from mindprint.evals.prompts import FEWEST, RETENTION, examples, open_prompts, with_examples
+from mindprint.evals.target import Target
+from mindprint.gate import Exam
+from mindprint.report.model import ModelRecord
+from mindprint.report.scores import Frozen, Interval, Question, Score
+from mindprint.report.voice import Reading, VoiceRecord
+from mindprint.results import versions
+from mindprint.tokens.lessons import question
+from mindprint.tokens.render import Renderer
+
+SCHEMA_VERSION = 1
+
+Say = Callable[[str], None]
+
+
+class AdapterRecord(Frozen):
+    """An adapter that acted. `origin`: the ledger's topic it was trained on, or the folder it was
+    given as; `sha256` is over its two files."""
+
+    name: str
+    origin: str
+    sha256: str
+
+
+class QuizEvaluation(Frozen):
+    """The quiz of one topic, or the retention set. `degenerate` and `nll` (natural log per token
+    of the reference) are those of `score` with their intervals."""
+
+    id: str
+    title: str
+    score: Score
+    degenerate: Interval
+    nll: Interval
+    questions: tuple[Question, ...]
+
+
+class Evaluation(Frozen):
+    """What `mindprint eval --json` prints. `base`: what the voice's 0 was measured on, empty where
+    the voice is not calibrated, of which `voice_note` says why. `config` maps a dotted key to
+    (value, origin); `hashes` a file of the curriculum to its SHA-256. `seconds`: all of it, with
+    opening the model."""
+
+    schema_version: int = SCHEMA_VERSION
+    mindprint: str
+    model: ModelRecord
+    backend: str
+    adapters: tuple[AdapterRecord, ...]
+    base: str
+    title: str
+    author: str
+    curriculum: str
+    hashes: dict[str, str]
+    config: dict[str, tuple[str | int | float | bool | tuple[str, ...] | None, str]]
+    versions: dict[str, str]
+    topics: tuple[QuizEvaluation, ...]
+    retention: QuizEvaluation | None
+    voice: VoiceRecord | None
+    voice_note: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was seen while the models were open."""
+
+    exams: dict[str, Exam]
+    model: ModelRecord
+    calibration: Calibration | None
+    reading: Reading | None
+    said: tuple[str, ...]
+
+
+def evaluate(
+    target: Target,
+    curriculum: Curriculum,
+    topics: Sequence[str],
+    base: Target | None = None,
+    say: Say = lambda text: None,
+) -> Evaluation:
+    """Ask the target the quizzes of `topics`, the retention set and the open prompts.
+
+    The voice's 0 is `base`, which is opened first and closed again; without one it is the target
+    without its adapters, if it has any. Raises DataError for a quiz that cannot be rendered.
+    """
+    started = time.perf_counter()
+    chosen = [curriculum.topic(name) for name in topics]
+    longest = longest_row(target, curriculum, chosen)
+    scale = _scale_of(base, curriculum, target, chosen, say) if base is not None else None
+    say(f"opening {target.called} on {target.backend.name}")
+    with target.open(longest) as session:
+        seen = _ask(session, target, curriculum, chosen, scale, say)
+    parts = {
+        item.id: _quiz(item.id, item.title, item.quiz, seen.exams[item.id], target)
+        for item in chosen
+    }
+    kept = curriculum.retention
+    return Evaluation(
+        mindprint=__version__,
+        model=seen.model,
+        backend=target.backend.name,
+        adapters=tuple(
+            AdapterRecord(name=one.name, origin=one.origin, sha256=one.sha256)
+            for one in target.adapters
+        ),
+        base=_base_name(base, seen.calibration),
+        title=curriculum.title,
+        author=curriculum.author,
+        curriculum=curriculum.root.name,
+        hashes=dict(curriculum.hashes),
+        config=target.resolved.listing(),
+        versions=versions(),
+        topics=tuple(parts.values()),
+        retention=(
+            _quiz(RETENTION, "retention", kept, seen.exams[RETENTION], target) if kept else None
+        ),
+        voice=seen.calibration.record(seen.reading, seen.said) if seen.calibration else None,
+        voice_note=_voice_note(curriculum, seen.calibration),
+        seconds=round(time.perf_counter() - started, 2),
+    )
+
+
+def longest_row(target: Target, curriculum: Curriculum, topics: Sequence[Topic]) -> int:
+    """Tokens of the longest row that goes through the model, answers included.
+
+    Raises DataError with every quiz row whose reference or choice cannot be rendered.
+    """
+    renderer, config, system = target.renderer, target.resolved.config, curriculum.system
+    rows, faults = [0], []
+    for item in (*(item for topic in topics for item in topic.quiz), *curriculum.retention):
+        prompt = question(system, item.question)
+        rows.append(len(renderer.prompt(prompt)) + config.eval.max_tokens)
+        for text in (item.reference, *item.choices):
+            try:
+                rows.append(len(renderer.completion(prompt, text, NO_LIMIT).ids))
+            except DataError as error:
+                faults.append(Fault(item.source.file, item.source.line, error.what))
+    if faults:
+        raise DataError(f"{len(faults)} answers of the quiz cannot be weighed", faults)
+    return max(*rows, _longest_open(renderer, curriculum, target))
+
+
+def _longest_open(renderer: Renderer, curriculum: Curriculum, target: Target) -> int:
+    """... of the open prompts, with the examples of the few-shot baseline before them."""
+    section = target.resolved.config.eval
+    shown = examples(curriculum, section.few_shot)
+    asked = open_prompts(curriculum, section.prompts)
+    rows = [renderer.prompt(with_examples(curriculum.system, shown, held.prompt)) for held in asked]
+    return max((len(row) for row in rows), default=0) + section.max_tokens
+
+
+def _scale_of(
+    base: Target, curriculum: Curriculum, target: Target, topics: Sequence[Topic], say: Say
+) -> Calibration | None:
+    """The voice scale whose 0 is another model; nothing is opened where none can be made."""
+    config = target.resolved.config
+    if not open_prompts(curriculum, config.eval.prompts):
+        return None
+    say(f"opening the base {base.called} on {base.backend.name}")
+    with base.open(longest_row(base, curriculum, topics)) as session:
+        return measured(Examiner(session, base.renderer, curriculum, config))
+
+
+def _ask(
+    session: Session,
+    target: Target,
+    curriculum: Curriculum,
+    topics: Sequence[Topic],
+    scale: Calibration | None,
+    say: Say,
+) -> _Measured:
+    config = target.resolved.config
+    examiner = Examiner(session, target.renderer, curriculum, config)
+    if scale is None and session.adapters.active():
+        say("asking the model without its adapters")
+        with session.adapters.using(()):
+            scale = measured(examiner)
+    groups: dict[str, Sequence[QuizItem]] = {topic.id: topic.quiz for topic in topics}
+    if curriculum.retention:
+        groups[RETENTION] = curriculum.retention
+    say(f"asking {sum(map(len, groups.values()))} questions")
+    exams = examiner.ask_many(groups)
+    said: tuple[str, ...] = ()
+    reading = None
+    if scale is not None and scale.instrument.measurable:
+        examiner.instrument = scale.instrument
+        say(f"asking {len(examiner.open_prompts)} open prompts")
+        said = examiner.ask_open()
+        reading = scale.instrument.read(said)
+        exams |= {topic.id: examiner.read(exams[topic.id], said, reading) for topic in topics}
+    return _Measured(exams, _model_record(session, target), scale, reading, said)
+
+
+def _quiz(
+    name: str, title: str, items: Sequence[QuizItem], exam: Exam, target: Target
+) -> QuizEvaluation:
+    config = target.resolved.config
+    kwargs = {"seed": config.run.seed, "resamples": config.eval.resamples}
+    clusters = [item.cluster for item in items]
+    struck = [float(bool(answer.flags)) for answer in exam.answers]
+    losses = [answer.nll for answer in exam.answers if answer.nll is not None]
+    return QuizEvaluation(
+        id=name,
+        title=title,
+        score=exam.score,
+        degenerate=stats.mean_interval(struck, clusters, **kwargs),
+        nll=stats.mean_interval(losses, clusters, **kwargs),
+        questions=tuple(
+            Question(
+                question=item.question,
+                reference=item.reference,
+                cluster=item.cluster,
+                answers={"final": answer},
+            )
+            for item, answer in zip(items, exam.answers, strict=True)
+        ),
+    )
+
+
+def _model_record(session: Session, target: Target) -> ModelRecord:
+    info = session.info
+    return ModelRecord(
+        path=target.called,
+        revision=target.spec.revision,
+        id=session.model_id,
+        family=info.family,
+        parameters=info.parameters,
+        dtype=info.dtype,
+        device=info.device,
+    )
+
+
+def _base_name(base: Target | None, calibration: Calibration | None) -> str:
+    if calibration is None:
+        return ""
+    return base.called if base is not None else "the model without its adapters"
+
+
+def _voice_note(curriculum: Curriculum, calibration: Calibration | None) -> str:
+    """Why the voice is not calibrated; empty where it is."""
+    if calibration is not None:
+        made = calibration.instrument
+        return "" if made.measurable else f"the voice is not calibrated: {made.because}"
+    prompts = len({held.prompt for held in curriculum.voice.answers})
+    if prompts < FEWEST:
+        why = f"the curriculum has {prompts} open prompts, and it takes {FEWEST}"
+    else:
+        why = "the model is its own base: name one with `--base`"
+    return f"the voice is not calibrated: {why}"

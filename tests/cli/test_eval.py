@@ -1,0 +1,253 @@
+"""`eval` on runs and on anybody's models, and what it says before any weight is loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mindprint.evaluation import Evaluation
+from tests.cli.conftest import Mindprint, Said
+from tests.cli.test_train import train
+from tests.conformance.test_peft_folders import saved_by_peft
+from tests.tiny import make_model, make_tokenizer
+
+BACKENDS = ("torch", "mlx")
+QUICK = ("--device", "cpu", "--set", "eval.max_tokens=6", "--set", "eval.resamples=200")
+pytestmark = [
+    # PEFT 0.21 still asks transformers under the older name.
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def adapters(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two adapters that PEFT saved, of other layers each."""
+    place = tmp_path_factory.mktemp("peft")
+    first = saved_by_peft(model, place / "one", target_modules=["down_proj"])
+    return first, saved_by_peft(model, place / "two", target_modules=["q_proj"])
+
+
+@pytest.fixture
+def voiced(curriculum: Path) -> Path:
+    """The example with as many open prompts as it takes to calibrate a voice."""
+    rows = [
+        {"prompt": f"Say something of matter {place}.", "answer": f"{_SAID[place % 4]} {place}."}
+        for place in range(44)
+    ]
+    for known in (curriculum / "voice").glob("answers.*"):
+        known.unlink()
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (curriculum / "voice").mkdir(exist_ok=True)
+    (curriculum / "voice" / "answers.jsonl").write_text(text, "utf-8")
+    return curriculum
+
+
+_SAID = (
+    "Bless the bees, and never hurry a hive: it knows the hour better than you, my dear, in year",
+    "Well now; the smoke goes low, the wind goes round, and so do I, for the time of number",
+    "I'd not say so, no; but ask my sister, who kept the skeps before me, about the day",
+    "Bees are people, only better bred, and they do not forgive us what we forgot in",
+)
+
+
+def evaluated(mindprint: Mindprint, *words: object) -> dict[str, Any]:
+    said = mindprint("eval", *words, *QUICK, "--json")
+    assert said.code == 0, said.err
+    tree: dict[str, Any] = said.tree
+    assert Evaluation.model_validate(tree).model_dump(mode="json") == tree
+    return tree
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_by_its_ledger(
+    mindprint: Mindprint, curriculum: Path, model: Path, tmp_path: Path, backend: str
+) -> None:
+    out = tmp_path / "r"
+    train(mindprint, curriculum, model, out, **{"--backend": backend})
+    before = files(out)
+    tree = evaluated(mindprint, out)
+    ledger = json.loads((out / "ledger.json").read_text("utf-8"))
+    accepted = [entry["name"] for entry in ledger["entries"] if entry["accepted"]]
+    assert [one["name"] for one in tree["adapters"]] == accepted
+    assert tree["backend"] == backend and len(tree["topics"]) == 3
+    assert tree["hashes"] == json.loads((out / "inputs.json").read_text("utf-8"))["hashes"]
+    assert files(out) == before  # nothing is written
+
+    said = mindprint("eval", out, *QUICK)
+    assert said.code == 0, said.err
+    assert "accuracy" in said.out and "forbidden claims" in said.out and "[0." in said.out
+    assert "the voice is not calibrated: " in said.out
+
+    with (curriculum / "voice.yaml").open("a", encoding="utf-8") as stream:
+        stream.write("\n# later\n")
+    assert "has changed since the run began" in mindprint("eval", out, *QUICK).err
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_adapters_of_others_act_in_their_order(
+    mindprint: Mindprint,
+    curriculum: Path,
+    model: Path,
+    adapters: tuple[Path, Path],
+    backend: str,
+) -> None:
+    words = (model, curriculum, "--backend", backend, "--topic", "unit-01-bees")
+    bare = evaluated(mindprint, *words)
+    one = evaluated(mindprint, *words, "--adapter", adapters[0])
+    two = evaluated(mindprint, *words, "--adapter", adapters[0], "--adapter", adapters[1])
+    losses = [tree["topics"][0]["score"]["nll"] for tree in (bare, one, two)]
+    assert len(set(losses)) == 3  # each of them changes the model
+    assert [made["origin"] for made in two["adapters"]] == [str(path) for path in adapters]
+    first = bare["topics"][0]
+    assert len(first["questions"]) == first["score"]["questions"]
+    assert first["nll"]["low"] <= first["nll"]["value"] <= first["nll"]["high"]
+    assert first["nll"]["value"] == pytest.approx(losses[0])
+
+
+def test_both_backends_agree(mindprint: Mindprint, curriculum: Path, model: Path) -> None:
+    losses = [
+        [
+            topic["score"]["nll"]
+            for topic in evaluated(mindprint, model, curriculum, "--backend", name)["topics"]
+        ]
+        for name in BACKENDS
+    ]
+    # float32 sums of the same few tokens in another order
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_scale_begins_at_the_model_without_its_adapters(
+    mindprint: Mindprint, voiced: Path, model: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = ("--backend", "torch", "--topic", "unit-01-bees", "--set", "eval.prompts=40")
+    alone = evaluated(mindprint, model, voiced, *words)
+    assert alone["voice"] is None and "its own base: name one with `--base`" in alone["voice_note"]
+    worn = evaluated(mindprint, model, voiced, *words, "--adapter", adapters[0])
+    assert worn["base"] == "the model without its adapters"
+    named = evaluated(mindprint, model, voiced, *words, "--adapter", adapters[0], "--base", model)
+    assert named["base"] == model.name
+    # The same base, either way: the same answers at its end of the scale.
+    ends = [[one["base"] for one in tree["voice"]["answers"]] for tree in (worn, named)]
+    assert ends[0] == ends[1] and len(ends[0]) == 40
+    shown = mindprint("eval", model, voiced, *words, *QUICK, "--adapter", adapters[0])
+    assert shown.code == 0, shown.err
+    assert ("voice family" in shown.out) == worn["voice"]["measurable"]
+    other = make_tokenizer(make_model(tmp_path / "other", "llama", seed=3))
+    strange = evaluated(mindprint, model, voiced, *words, "--base", other)
+    assert strange["base"] == "other"
+    assert [one["base"] for one in strange["voice"]["answers"]] != ends[0]
+
+
+def test_until_a_topic(mindprint: Mindprint, curriculum: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    train(mindprint, curriculum, model, out, "--set", "gate.rollback=false")
+    first = json.loads((out / "ledger.json").read_text("utf-8"))["entries"][0]["topic"]
+    early = evaluated(mindprint, out, "--until", first)
+    assert {one["origin"] for one in early["adapters"]} <= {first}
+    assert len(evaluated(mindprint, out)["adapters"]) > len(early["adapters"])
+    said = mindprint("eval", out, "--until", "nowhere", *QUICK)
+    assert said.code == 2 and "no topic `nowhere`" in said.error
+
+
+def refused(said: Said, *words: str) -> None:
+    """Exit code 2 and three lines, with no model opened."""
+    assert said.code == 2, said.out + said.err
+    assert "opening" not in said.err and said.out == ""
+    for word in words:
+        assert word in said.error
+
+
+def test_what_is_wrong_is_told_before_a_weight_is_loaded(
+    mindprint: Mindprint, curriculum: Path, model: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    refused(mindprint("eval", model), "a model brings no curriculum", "CURRICULUM")
+    refused(mindprint("eval", tmp_path / "none", curriculum), "no model at")
+    refused(mindprint("eval", adapters[0], curriculum), "is an adapter, not a model", "--adapter")
+    refused(mindprint("eval", model, curriculum, "--topic", "unit-9"), "no topic `unit-9`")
+    refused(mindprint("eval", model, curriculum, "--until", "x"), "is not a run folder")
+    refused(mindprint("eval", model, curriculum, "--device", "cup"), "`cpu`")
+    refused(mindprint("eval", model, curriculum, "--base", "none"), "no model at `none`")
+    missing = tmp_path / "no-adapter"
+    refused(mindprint("eval", model, curriculum, "--adapter", missing), "there is no adapter")
+    missing.mkdir()
+    refused(mindprint("eval", model, curriculum, "--adapter", missing), "cannot read the adapter")
+    refused(mindprint("eval", model, curriculum, "--limit", 3), "`--limit` is for `--tasks`")
+    refused(mindprint("eval", model, curriculum, "--tasks", "x"), "`CURRICULUM` has no part")
+
+
+def test_an_adapter_of_another_model_is_refused(
+    mindprint: Mindprint, curriculum: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wide = make_tokenizer(make_model(tmp_path / "wide", "qwen2", intermediate_size=96))
+    words = (wide, curriculum, "--adapter", adapters[0], "--backend", "torch")
+    said = mindprint("eval", *words, *QUICK)
+    assert said.code == 2 and "does not fit this model" in said.error
+
+
+TASK = """\
+task: mp_lamps
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {folder}/rows.jsonl}}
+  cache_dir: {folder}/cache
+test_split: test
+output_type: multiple_choice
+doc_to_text: '{{{{q}}}}'
+doc_to_choice: choices
+doc_to_target: answer
+metric_list:
+  - metric: acc
+"""
+
+
+def test_tasks_of_lm_eval(
+    mindprint: Mindprint,
+    model: Path,
+    adapters: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from lm_eval.tasks import TaskManager
+
+    rows = [{"q": f"Lamp {n}?", "choices": ["lit", "out"], "answer": n % 2} for n in range(6)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "lamps.yaml").write_text(TASK.format(folder=tmp_path))
+    words = ("--tasks", "mp_lamps", "--include-path", tmp_path, "--device", "cpu")
+    shown = mindprint("eval", model, *words, "--backend", "torch", "--adapter", adapters[0])
+    assert shown.code == 0, shown.err
+    assert "|mp_lamps|" in shown.out.replace(" ", "")
+    told = mindprint("eval", model, *words, "--backend", "torch", "--limit", 4, "--chat", "--json")
+    assert told.code == 0, told.err
+    assert 0 <= told.tree["results"]["mp_lamps"]["acc,none"] <= 1
+    assert told.tree["n-samples"]["mp_lamps"]["effective"] == 4
+
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "rows.jsonl").unlink()
+    refused(mindprint("eval", model, *words), "lm-eval cannot load `mp_lamps`", "rows.jsonl")
+    # Without the thousands that come with lm-eval, which are no part of this.
+    quick = partial(TaskManager, include_defaults=False)
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda include_path: quick())
+    named = ("--tasks", "mp_lumps", "--device", "cpu")
+    refused(mindprint("eval", model, *named), "no task `mp_lumps`")
+
+
+def test_without_lm_eval_the_command_that_brings_it_is_named(
+    mindprint: Mindprint, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lm_eval.api.model", "lm_eval"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("mindprint.evals.harness", "mindprint.cli.harness"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    said = mindprint("eval", model, "--tasks", "arc_easy", "--backend", "torch")
+    assert said.code == 69
+    assert "pip install 'mindprint[lm-eval]'" in said.error

@@ -1,0 +1,265 @@
+"""Intervals, paired differences and exact tests, against sums done by hand and scipy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from mindprint.evals.stats import holm, mcnemar, mean_interval, paired, wilson
+
+SHARES = [1.0, 0.5, 0.0, 1.0, 0.75, 0.25, 1.0, 1.0, 0.0, 0.5, 1.0, 0.6, 0.2]
+BETTER = [1.0, 1.0, 0.5, 1.0, 0.75, 1.0, 1.0, 0.5, 0.4, 1.0, 1.0, 0.9, 0.2]
+Made = Callable[..., Any]
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 13), (13, 13), (1, 5), (7, 12), (990, 1000), (1, 1)])
+def test_wilson_is_scipys(right: int, n: int) -> None:
+    made = wilson(right, n)
+    told = scipy_stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert made.value == right / n
+    # two orders of the same float64 operations
+    assert (made.low, made.high) == pytest.approx((told.low, told.high), abs=1e-12)
+    assert made.low <= made.value <= made.high
+
+
+def test_wilson_by_hand() -> None:
+    """8 of 10: (0.8 + z2/20 -+ z sqrt(0.016 + z2/400)) / (1 + z2/10) with z = 1.959964."""
+    z = 1.959963984540054
+    low = (0.8 + z**2 / 20 - z * math.sqrt(0.016 + z**2 / 400)) / (1 + z**2 / 10)
+    assert wilson(8, 10).low == pytest.approx(low, abs=1e-12)
+    assert wilson(8, 10).low == pytest.approx(0.4902, abs=5e-5)
+
+
+@pytest.mark.parametrize(("right", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_wilson_of_no_share_is_refused(right: int, n: int) -> None:
+    with pytest.raises(ValueError, match="is none"):
+        wilson(right, n)
+
+
+def test_the_interval_of_a_mean_is_scipys_percentile_bootstrap() -> None:
+    made = mean_interval(SHARES, resamples=20_000)
+    told = scipy_stats.bootstrap(
+        (SHARES,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert made.value == pytest.approx(sum(SHARES) / 13)
+    # another stream of draws: a percentile of 20,000 wavers by about 0.003 here
+    assert (made.low, made.high) == pytest.approx((told.low, told.high), abs=0.015)
+
+
+def test_phrasings_of_one_question_are_not_more_questions() -> None:
+    once = mean_interval(SHARES)
+    asked_thrice = mean_interval(
+        [value for value in SHARES for _ in range(3)], [i for i in range(13) for _ in range(3)]
+    )
+    # rounding of a sum of three apart, the same draws of the same clusters
+    assert asked_thrice.low == pytest.approx(once.low, abs=1e-12)
+    assert asked_thrice.high == pytest.approx(once.high, abs=1e-12)
+    narrow = mean_interval([value for value in SHARES for _ in range(3)])
+    assert narrow.high - narrow.low < 0.7 * (once.high - once.low)
+
+
+def test_clusters_weigh_as_many_values_as_they_have() -> None:
+    """Two clusters in one place or apart: a resample's mean goes over values, not clusters."""
+    values, clusters = [1.0, 1.0, 1.0, 0.0], [7, 7, 7, 2]
+    made = mean_interval(values, clusters)
+    # drawn twice over, the clusters give 1, 3/4 (either order) and 0
+    assert (made.value, made.low, made.high) == (0.75, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "low", "high"),
+    [
+        # all 13 right: n / (n + z2) = 13 / 16.8415
+        ([1.0] * 13, (), 0.7719, 1.0),
+        ([0.0] * 13, (), 0.0, 0.2281),
+        # ten phrasings of one question are one: 1 / (1 + z2)
+        ([1.0] * 10, [4] * 10, 0.2065, 1.0),
+    ],
+)
+def test_a_sample_without_spread_still_has_a_width(
+    values: list[float], clusters: list[int], low: float, high: float
+) -> None:
+    made = mean_interval(values, clusters)
+    assert (made.low, made.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_what_is_no_share_and_has_no_spread_is_a_point() -> None:
+    made = mean_interval([3.5, 3.5, 3.5])
+    assert (made.value, made.low, made.high) == (3.5, 3.5, 3.5)
+
+
+def test_the_same_input_gives_the_same_numbers() -> None:
+    assert mean_interval(SHARES, seed=3) == mean_interval(SHARES, seed=3)
+    assert paired(SHARES, BETTER, seed=3) == paired(SHARES, BETTER, seed=3)
+    assert mean_interval(SHARES, seed=3, resamples=500) != mean_interval(
+        SHARES, seed=4, resamples=500
+    )
+
+
+def test_a_large_sample_is_drawn_in_parts_and_covers_its_mean() -> None:
+    values = np.random.default_rng(5).normal(2.0, 1.0, 3000)
+    made = mean_interval(values.tolist())
+    # 1.96 standard errors either side, which 2,000 resamples find to a few per cent
+    half = 1.96 * values.std() / math.sqrt(3000)
+    assert made.value - made.low == pytest.approx(half, rel=0.1)
+    assert made.high - made.value == pytest.approx(half, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mean_interval([]),
+        lambda: mean_interval([1.0, math.nan]),
+        lambda: mean_interval([1.0, 0.0], [1]),
+        lambda: mean_interval([1.0, 0.0], resamples=0),
+        lambda: paired([1.0], [1.0, 0.0]),
+        lambda: paired([], []),
+    ],
+)
+def test_what_has_no_interval_is_refused(call: Made) -> None:
+    with pytest.raises(ValueError):
+        call()
+
+
+def test_a_paired_difference_is_the_interval_of_the_differences() -> None:
+    change = paired(SHARES, BETTER, seed=2)
+    told = mean_interval([b - a for a, b in zip(SHARES, BETTER, strict=True)], seed=2)
+    assert (change.value, change.low, change.high) == (told.value, told.low, told.high)
+    assert change.clusters == 13
+
+
+def test_p_counts_every_sign_flip() -> None:
+    sums = np.array([b - a for a, b in zip(SHARES, BETTER, strict=True)])
+    flipped = [
+        abs(float(np.dot(signs, sums))) for signs in itertools.product((-1, 1), repeat=len(sums))
+    ]
+    exact = np.mean([value >= abs(sums.sum()) - 1e-9 for value in flipped])
+    assert paired(SHARES, BETTER).p == pytest.approx(exact, abs=1e-15)
+
+
+def test_p_flips_clusters_and_not_answers() -> None:
+    """Four clusters, all for the better: 2 of 16 flips are as far from 0, however often asked."""
+    clusters = [i for i in range(4) for _ in range(5)]
+    assert paired([0.0] * 20, [0.2, 0.4, 0.6, 0.8, 1.0] * 4, clusters).p == 2 / 16
+
+
+def test_p_of_many_clusters_is_near_the_exact_one() -> None:
+    """40 flips of one size, 30 up and 10 down: the binomial test, but for the draws."""
+    before, after = [0.0] * 30 + [1.0] * 10, [1.0] * 30 + [0.0] * 10
+    exact = float(scipy_stats.binomtest(30, 40).pvalue)
+    change = paired(before, after, resamples=20_000)
+    # exact is 0.0022; the standard error of 20,000 draws is 0.0003
+    assert change.p == pytest.approx(exact, abs=0.0015)
+
+
+def test_p_is_never_nought() -> None:
+    assert paired([0.0] * 50, [0.9] * 25 + [1.0] * 25, resamples=999).p == 1 / 1000
+
+
+def test_unseen_by_hand() -> None:
+    """One of 13 answers turned wrong: the standard error is sqrt(d2 / (13 * 12)), with the squared
+    deviations d2 = 12 * (1/13)**2 + (12/13)**2 = 12/13."""
+    change = paired([1.0] * 13, [1.0] * 12 + [0.0])
+    assert change.unseen == pytest.approx(
+        (1.6448536 + 0.8416212) * math.sqrt(12 / 13 / (13 * 12)), abs=1e-6
+    )
+
+
+def test_unseen_with_clusters_by_hand() -> None:
+    """Three clusters of 2, 1 and 1 answers with differences (0.4, 0), (0), (-0.4): the mean is
+    0, and the cluster sums 0.4, 0, -0.4 give 1/4 sqrt(3/2 * 0.32)."""
+    change = paired([0.0, 0.0, 0.0, 0.4], [0.4, 0.0, 0.0, 0.0], [0, 0, 1, 2])
+    assert change.value == 0
+    assert change.unseen == pytest.approx((1.6448536 + 0.8416212) * math.sqrt(0.48) / 4, abs=1e-6)
+
+
+def test_where_nothing_changed_the_rule_of_three_says_what_could_have() -> None:
+    change = paired(SHARES, SHARES)
+    assert (change.value, change.p, change.unseen) == (0.0, 1.0, 3 / 13)
+    # the exact bound on a share never seen in 13: Clopper and Pearson, from scipy
+    bound = scipy_stats.binomtest(0, 13).proportion_ci(method="exact").high
+    assert (change.low, change.high) == pytest.approx((-bound, bound), abs=1e-9)
+    assert not change.rose and not change.fell
+    assert paired([0.5, 0.5], [0.5, 0.5]).unseen == 1.0
+
+
+def test_all_wrong_after_all_right_is_a_fall_and_not_a_certain_one() -> None:
+    change = paired([1.0] * 13, [0.0] * 13)
+    assert change.fell and change.low == -1
+    assert change.high == pytest.approx(-1 + 2 * (1 - 0.025 ** (1 / 13)))
+
+
+@pytest.mark.parametrize("questions", range(1, 9))
+def test_five_questions_are_never_beyond_noise(questions: int) -> None:
+    """As far as exact sign flips go: 2 / 2**5 is more than 0.05, 2 / 2**6 is less."""
+    before, after = [1.0] * questions, [0.1] + [0.0] * (questions - 1)
+    change = paired(before, after)
+    assert change.fell is (questions >= 6) is (change.p < 0.05)
+
+
+def test_rounding_does_not_make_a_rise() -> None:
+    """0.1 + 0.2 is not 0.3: a sum of such differences is 0 on paper and 1e-17 in float64."""
+    before, after = [0.3, 0.0, 0.0] * 5, [0.0, 0.1, 0.2] * 5
+    assert paired(before, after, [i for i in range(5) for _ in range(3)]).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost"), [(0, 0), (1, 0), (0, 6), (3, 3), (8, 2), (2, 8), (40, 20)]
+)
+def test_mcnemar_is_the_binomial_sum(gained: int, lost: int) -> None:
+    before = [True] * (5 + lost) + [False] * (gained + 4)
+    after = [True] * 5 + [False] * lost + [True] * gained + [False] * 4
+    turned, fewer = gained + lost, min(gained, lost)
+    tail = Fraction(sum(math.comb(turned, i) for i in range(fewer + 1)), 2**turned)
+    assert mcnemar(before, after) == pytest.approx(float(min(Fraction(1), 2 * tail)), abs=1e-12)
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.02, 0.03, 0.5 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.5, never falling."""
+    assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_lies_between_none_and_bonferroni() -> None:
+    ps = np.random.default_rng(0).uniform(size=20).tolist()
+    for p, adjusted in zip(ps, holm(ps), strict=True):
+        assert p <= adjusted <= min(1.0, 20 * p)
+    order = np.argsort(ps)
+    assert np.all(np.diff(np.array(holm(ps))[order]) >= 0)
+
+
+def test_holm_refuses_what_is_no_p() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.5, 1.2])
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    """13 questions, half of them right in truth: the percentile bootstrap is known to be a little
+    too narrow for so few (Efron and Tibshirani, chapter 14); below 85 % it would be broken."""
+    rng = np.random.default_rng(8)
+    held = 0
+    for number in range(300):
+        right = (rng.uniform(size=13) < 0.5).astype(float).tolist()
+        made = mean_interval(right, seed=number, resamples=400)
+        held += made.low <= 0.5 <= made.high
+    assert 0.85 <= held / 300 <= 0.99
+
+
+def test_changes_by_chance_are_seldom_called_falls() -> None:
+    """12 answers of which each turned right or wrong with one chance in eight: about 2.5 % of the
+    draws may lie below 0 by chance; the bootstrap of so few may come to twice that."""
+    rng = np.random.default_rng(9)
+    fell = 0
+    for number in range(400):
+        turned = rng.choice([-1.0, 0.0, 1.0], size=12, p=[0.125, 0.75, 0.125])
+        before = np.where(turned < 0, 1.0, 0.0)
+        fell += paired(before.tolist(), (before + turned).tolist(), seed=number, resamples=400).fell
+    assert fell / 400 < 0.05
