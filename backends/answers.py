@@ -19,13 +19,20 @@ class Answer:
     rng: np.random.Generator
     ids: list[int] = field(default_factory=list)
     stop: bool = False
+    first_stop: float = 0.0
 
     def done(self) -> Generated:
-        return Generated(tuple(self.ids), "stop" if self.stop else "length")
+        return Generated(tuple(self.ids), "stop" if self.stop else "length", self.first_stop)
 
 
 def begin(prompts: Sequence[Sequence[int]], spec: GenerateSpec) -> list[Answer]:
     return [Answer(row, generator(spec, row)) for row in range(len(prompts))]
+
+
+def noted(answers: Sequence[Answer], first_stops: Sequence[float]) -> None:
+    """Keep each row's probability of ending before it begins."""
+    for answer, chance in zip(answers, first_stops, strict=True):
+        answer.first_stop = chance
 
 
 def extend(

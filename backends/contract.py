@@ -208,10 +208,12 @@ class GenerateSpec:
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer's token ids, without the stop token, and why it ended."""
+    """An answer's token ids, without the stop token, and why it ended. `first_stop`: probability,
+    at temperature 1, that the first of `stop_ids` ends it before it begins (0 without any)."""
 
     ids: tuple[int, ...]
     stop: Literal["stop", "length"]
+    first_stop: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from mindprint.evals import stats
 from mindprint.evals.exam import Examiner
 from mindprint.evals.likelihood import NO_LIMIT
 from mindprint.evals.prompts import FEWEST, RETENTION, examples, open_prompts, with_examples
-from mindprint.evals.target import Target
 from mindprint.gate import Exam
 from mindprint.report.model import ModelRecord
 from mindprint.report.scores import Frozen, Interval, Question, Score
 from mindprint.report.voice import Reading, VoiceRecord
 from mindprint.results import versions
+from mindprint.target import Target
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer
 

@@ -89,8 +89,9 @@ class Cache:
         for layer in self.layers:
             layer.keep(index)
 
-    def evaluate(self) -> None:
-        mx.eval([layer.held() for layer in self.layers])
+    def held(self) -> list[list[mx.array]]:
+        """Every layer's arrays, to be evaluated with what was made of them."""
+        return [layer.held() for layer in self.layers]
 
 
 def _mask(seen: NDArray[np.bool_]) -> Mask:

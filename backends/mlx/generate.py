@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.answers import Answer, begin, extend
+from backends.answers import Answer, begin, extend, noted
 from backends.contract import Generated, GenerateSpec, OnToken
 from backends.mlx.cache import Cache
 from backends.mlx.device import room_for
@@ -49,8 +49,11 @@ def _decode(
     states = decoder.hidden(mx.array(ids), decoder.causal_masks(ids.shape[1]), cache.layers)
     last = mx.array(lengths - 1)[:, None, None]
     states = mx.take_along_axis(states, last, axis=1)
+    logits = decoder.head(states[:, -1])
+    if spec.stop_ids:
+        chances = mx.softmax(logits.astype(mx.float32), axis=-1)[:, spec.stop_ids[0]]
+        noted(answers, [float(chance) for chance in np.array(chances)])
     while True:
-        logits = decoder.head(states[:, -1])
         going = extend(answers, _tokens(answers, logits, spec), spec, on_token)
         if not going:
             return
@@ -60,7 +63,8 @@ def _decode(
         masks = cache.advance()
         newest = mx.array([[answer.ids[-1]] for answer in answers])
         states = decoder.hidden(newest, masks, cache.layers)
-        cache.evaluate()
+        logits = decoder.head(states[:, -1])
+        mx.eval(logits, cache.held())
 
 
 def _tokens(answers: list[Answer], logits: mx.array, spec: GenerateSpec) -> list[int]:

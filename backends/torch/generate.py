@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from backends.answers import Answer, begin, extend
+from backends.answers import Answer, begin, extend, noted
 from backends.contract import Generated, GenerateSpec, OnToken
 from backends.sampling import chunks, draw
 from backends.torch.memory import out_of_memory
@@ -46,11 +46,15 @@ def _decode(
     # With the config, layers with a window keep no more than the window.
     cache = DynamicCache(config=opened.model.config)
     places = (seen.cumsum(dim=1) - 1).clamp(min=0)
-    for _ in range(spec.max_tokens):
+    for step in range(spec.max_tokens):
         hidden = opened.hidden(
             ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
         )
-        tokens = _drawn(answers, opened.head(hidden[:, -1]), spec)
+        logits = opened.head(hidden[:, -1])
+        if step == 0 and spec.stop_ids:
+            chances = torch.softmax(logits.float(), dim=-1)[:, spec.stop_ids[0]]
+            noted(answers, chances.tolist())
+        tokens = _drawn(answers, logits, spec)
         going = extend(answers, tokens, spec, on_token)
         if not going:
             return

@@ -13,11 +13,11 @@ import numpy as np
 from backends import choose, get
 from backends.contract import Batch, GenerateSpec, ModelSpec, Session
 from backends.model_files import resolve as resolve_model
-from mindprint.cli.inputs import Inputs, read_inputs
 from mindprint.cli.output import note
 from mindprint.config import Config, resolve
 from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError
+from mindprint.inputs import Inputs, read_inputs
 from mindprint.ledger import attach
 from mindprint.rundir import RunDir
 from mindprint.tokens.lessons import conversation as under_system

@@ -10,7 +10,7 @@ import typer
 from mindprint.cli.options import BackendName, ConfigFile, Device, Json, Settings, Topics
 
 if TYPE_CHECKING:
-    from mindprint.evals.target import Target
+    from mindprint.target import Target
 
 Named = Annotated[
     str, typer.Argument(metavar="RUN|MODEL", help="run folder, model folder or hub id")
@@ -63,7 +63,7 @@ def evaluate(
 
     Nothing is written. With --tasks it is lm-evaluation-harness that asks.
     """
-    from mindprint.evals.target import Target
+    from mindprint.target import Target
 
     _check_together(tasks, curriculum, base, topics, include_path, limit, chat)
     target = Target.find(
@@ -118,7 +118,7 @@ def _over_curriculum(
 def _base(named: str | None, target: Target) -> Target | None:
     """The model that the voice's 0 is measured on, on the same backend and device."""
     from mindprint.errors import ConfigError
-    from mindprint.evals.target import Target
+    from mindprint.target import Target
 
     if named is None:
         return None

@@ -14,11 +14,11 @@ import typer
 from backends.contract import Session
 from backends.model_files import name_of
 from mindprint.cli import output
-from mindprint.cli.inputs import FILE, Inputs, absolute, read_inputs, write_inputs
 from mindprint.cli.interrupt import asked_to_stop
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
 from mindprint.errors import Exit, Interrupted
+from mindprint.inputs import FILE, Inputs, absolute, read_inputs, write_inputs
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir, check_place
 

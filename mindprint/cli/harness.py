@@ -9,7 +9,7 @@ from typing import Any
 from mindprint.cli import output
 from mindprint.errors import ConfigError
 from mindprint.evals.harness import open_lm
-from mindprint.evals.target import Target
+from mindprint.target import Target
 
 
 def run_tasks(

@@ -10,8 +10,8 @@ def resume(
 ) -> None:
     """Go on where a run stopped, with its own settings; nothing that is finished is done again."""
     from mindprint.cli.execute import resumed_run
-    from mindprint.cli.inputs import FILE, read_inputs, unchanged
     from mindprint.cli.prepare import configured, prepare
+    from mindprint.inputs import FILE, read_inputs, unchanged
 
     inputs = read_inputs(run)
     resolved = configured(run / "config.yaml", (), inputs.model, str(run / FILE))

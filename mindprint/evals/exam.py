@@ -11,9 +11,9 @@ from backends.contract import GenerateSpec, Session
 from mindprint.config import Config
 from mindprint.curriculum.checks import trained_texts
 from mindprint.curriculum.records import Curriculum, Message, QuizItem
-from mindprint.evals import likelihood
 from mindprint.evals.answers import collapsed, judge, summarise, with_pick
 from mindprint.evals.degeneracy import LOOPS, Limits, flags_of
+from mindprint.evals.likelihood import weigh
 from mindprint.evals.prompts import examples, open_prompts, topic_terms, with_examples
 from mindprint.evals.style.instrument import Instrument
 from mindprint.gate import Exam
@@ -26,7 +26,8 @@ from mindprint.tokens.render import Renderer
 @dataclass(frozen=True)
 class Said:
     """One answer of the model: `text` without special tokens, `raw` with them; `flags` are those
-    that strike it, `loops` that its end repeats itself."""
+    that strike it, `loops` that its end repeats itself, `first_stop` the probability that it
+    ended before it began."""
 
     text: str
     raw: str
@@ -34,6 +35,7 @@ class Said:
     stop: str
     flags: tuple[str, ...]
     loops: bool = False
+    first_stop: float = 0.0
 
 
 class Examiner:
@@ -167,15 +169,12 @@ class Examiner:
     def _answers(self, items: Sequence[QuizItem]) -> list[Answer]:
         system = self._curriculum.system
         said = self.answer([question(system, item.question) for item in items])
-        known = (self._session, self._renderer, system, items)
-        picks = likelihood.picks(*known)
-        losses, stops = likelihood.reference_losses(*known), likelihood.first_stops(*known)
+        weighed = weigh(self._session, self._renderer, system, items)
         answers = []
-        for place, (item, one) in enumerate(zip(items, said, strict=True)):
+        for item, one, found in zip(items, said, weighed, strict=True):
             answer = self._judged(item, one)
-            made = picks[place]
-            answer = answer if made is None else with_pick(answer, item, made)
-            measured = {"nll": losses[place], "first_stop": stops[place]}
+            answer = answer if found.pick is None else with_pick(answer, item, found.pick)
+            measured = {"nll": found.loss, "first_stop": one.first_stop}
             answers.append(answer.model_copy(update=measured))
         return answers
 

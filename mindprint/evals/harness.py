@@ -18,8 +18,8 @@ from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError
 from mindprint.evals.continuations import Continuation, is_greedy, sums
 from mindprint.evals.positions import most_positions
-from mindprint.evals.target import Target
 from mindprint.evals.until import Wanted, generate, wanted
+from mindprint.target import Target
 from mindprint.tokens.render import Renderer
 
 try:

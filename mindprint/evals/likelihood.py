@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from backends.contract import Session
 from mindprint.curriculum.records import QuizItem
@@ -19,64 +20,55 @@ BATCH = 32
 NO_LIMIT = 1 << 30
 
 
-def reference_losses(
+@dataclass(frozen=True)
+class Weighed:
+    """What a model thinks of one item: `loss`, natural log per token of the reference as the
+    answer, its end token included, and the likeliest choices, if there are any."""
+
+    loss: float
+    pick: ChoicePick | None
+
+
+def weigh(
     session: Session, renderer: Renderer, system: str, items: Sequence[QuizItem]
-) -> list[float]:
-    """Natural-log loss per token of each item's reference as the answer, its end token included.
+) -> list[Weighed]:
+    """Every item's reference and choices, all of them in one pass; a row that stands twice, as a
+    reference does that is also the right choice, goes through the model once.
 
     Raises StageError for a loss that is not finite.
     """
-    rows = [
-        renderer.completion(question(system, item.question), item.reference, NO_LIMIT)
-        for item in items
-    ]
+    wanted = [_rows(renderer, system, item) for item in items]
+    places: dict[tuple[int, ...], int] = {}
+    rows: list[Row] = []
+    for row in (row for own in wanted for row in own):
+        if places.setdefault(row.ids, len(rows)) == len(rows):
+            rows.append(row)
     sums = row_logprobs(session, rows, BATCH)
-    losses = [-total / sum(row.mask) for total, row in zip(sums, rows, strict=True)]
-    for loss, item in zip(losses, items, strict=True):
-        if not math.isfinite(loss):
-            raise StageError(
-                f"the loss of a reference answer is not finite: {loss}",
-                where=str(item.source),
-                hint="the model overflows: try `--set model.dtype=float32`",
-            )
-    return losses
+    return [
+        _weighed(item, own, [sums[places[row.ids]] for row in own])
+        for item, own in zip(items, wanted, strict=True)
+    ]
 
 
-def first_stops(
-    session: Session, renderer: Renderer, system: str, items: Sequence[QuizItem]
-) -> list[float]:
-    """For each question the probability that its answer ends before it begins.
+def _rows(renderer: Renderer, system: str, item: QuizItem) -> list[Row]:
+    """The reference as the answer, then each choice."""
+    prompt = question(system, item.question)
+    said = (item.reference, *(item.choices if item.answer is not None else ()))
+    return [renderer.completion(prompt, text, NO_LIMIT) for text in said]
 
-    Over the first of the stop tokens, the one that training teaches.
-    """
-    rows = []
-    for item in items:
-        prompt = renderer.prompt(question(system, item.question))
-        rows.append(ended(prompt, renderer.stop_ids[0]))
-    return [math.exp(total) for total in row_logprobs(session, rows, BATCH)]
+
+def _weighed(item: QuizItem, rows: Sequence[Row], sums: Sequence[float]) -> Weighed:
+    loss = -sums[0] / sum(rows[0].mask)
+    if not math.isfinite(loss):
+        raise StageError(
+            f"the loss of a reference answer is not finite: {loss}",
+            where=str(item.source),
+            hint="the model overflows: try `--set model.dtype=float32`",
+        )
+    made = None if item.answer is None else pick(sums[1:], item.choices, item.answer)
+    return Weighed(loss, made)
 
 
 def ended(prompt: Sequence[int], stop_id: int) -> Row:
     """A prompt answered by the stop token alone."""
     return Row(ids=(*prompt, stop_id), mask=(*(False,) * len(prompt), True), cut=False)
-
-
-def picks(
-    session: Session, renderer: Renderer, system: str, items: Sequence[QuizItem]
-) -> list[ChoicePick | None]:
-    """For each item with choices the likeliest ones, all of them weighed together."""
-    weighed = [(place, item) for place, item in enumerate(items) if item.answer is not None]
-    rows = [
-        renderer.completion(question(system, item.question), choice, NO_LIMIT)
-        for _, item in weighed
-        for choice in item.choices
-    ]
-    logprobs = row_logprobs(session, rows, BATCH)
-    made: list[ChoicePick | None] = [None] * len(items)
-    start = 0
-    for place, item in weighed:
-        own = logprobs[start : start + len(item.choices)]
-        start += len(item.choices)
-        if item.answer is not None:
-            made[place] = pick(own, item.choices, item.answer)
-    return made

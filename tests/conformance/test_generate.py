@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Batch, Generated, GenerateSpec, Session
+from backends.contract import Batch, GenerateSpec, Session
 from tests.conformance.conftest import ModelFolder, OpenSession
 from tests.tiny import VOCABULARY
 
@@ -114,7 +114,12 @@ def test_any_stop_id_ends_an_answer(session: Session) -> None:
 def test_an_answer_can_be_empty(session: Session) -> None:
     (prompt,) = prompts(4, [6])
     first = int(np.argmax(next_logits(session, prompt)))
-    assert session.generate([prompt], greedy(stop_ids=(first,))) == [Generated((), "stop")]
+    (answer,) = session.generate([prompt], greedy(stop_ids=(first,)))
+    assert (answer.ids, answer.stop) == ((), "stop")
+    logits = next_logits(session, prompt).astype(np.float64)
+    # float32 exponentials over a small vocabulary against float64
+    chance = np.exp(logits[first]) / np.exp(logits).sum()
+    assert answer.first_stop == pytest.approx(chance, rel=1e-4)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from backends import get
-from backends.contract import Batch, ModelSpec
-from mindprint.evals.likelihood import first_stops, reference_losses
+from backends.contract import Batch, GenerateSpec, ModelSpec
+from mindprint.evals.likelihood import weigh
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer
 from tests.conformance.conftest import ModelFolder
@@ -26,9 +26,10 @@ def test_losses_and_first_stops_are_those_of_the_logits(backend: str, model: Pat
     items = curriculum(1).topics[0].quiz
     renderer = Renderer.open(model)
     session = get(backend).open(ModelSpec(str(model), dtype="float32", device="cpu"))
-    losses = reference_losses(session, renderer, "You keep.", items)
-    stops = first_stops(session, renderer, "You keep.", items)
-    for item, loss, stop in zip(items, losses, stops, strict=True):
+    losses = [one.loss for one in weigh(session, renderer, "You keep.", items)]
+    prompts = [renderer.prompt(question("You keep.", item.question)) for item in items]
+    made = session.generate(prompts, GenerateSpec(max_tokens=2, stop_ids=renderer.stop_ids))
+    for item, loss, answer in zip(items, losses, made, strict=True):
         prompt = question("You keep.", item.question)
         row = renderer.completion(prompt, item.reference, 1 << 30)
         ids = np.array([row.ids], dtype=np.int32)
@@ -41,5 +42,7 @@ def test_losses_and_first_stops_are_those_of_the_logits(backend: str, model: Pat
         # float32 sums over a few tokens against float64
         assert loss == pytest.approx(expected, abs=1e-4)
         asked = len(renderer.prompt(prompt))
-        assert stop == pytest.approx(np.exp(logp[asked - 1, renderer.stop_ids[0]]), rel=1e-4)
+        assert answer.first_stop == pytest.approx(
+            np.exp(logp[asked - 1, renderer.stop_ids[0]]), rel=1e-4
+        )
     session.close()

@@ -29,8 +29,7 @@ def test_a_ruinous_dpo_stage_is_rolled_back_with_its_reason(
     for accepted, why in made.verdicts("dpo"):
         assert not accepted
         assert any(
-            word in why
-            for word in ("ended early", "broken", "did not rise", "not finite", "fell")
+            word in why for word in ("ended early", "broken", "did not rise", "not finite", "fell")
         )
     ledger = json.loads((made.path / "ledger.json").read_text())
     assert not any(entry["accepted"] for entry in ledger["entries"] if entry["stage"] == "dpo")

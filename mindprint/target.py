@@ -11,9 +11,9 @@ from backends import choose, get, model_files, peft_files
 from backends.asked import check_spec
 from backends.contract import Choice, ModelSpec, Session
 from mindprint import ledger
-from mindprint.cli.inputs import FILE, Inputs, read_inputs
 from mindprint.config import Resolved, resolve
 from mindprint.errors import ConfigError
+from mindprint.inputs import FILE, Inputs, read_inputs
 from mindprint.rundir import RunDir, digest
 from mindprint.tokens.render import Renderer
 
