@@ -211,7 +211,7 @@ def accuracy_change(
         resamples=resamples,
     )
     # A score is not below 0, a mean corrected for guessing may be.
-    low, high = max(change.low, -1.0), min(change.high, 1.0)
+    low, high = (min(max(end, -1.0), 1.0) for end in (change.low, change.high))
     value = after.score.accuracy - before.score.accuracy
     inside = min(max(value, low), high)
     return change.model_copy(update={"value": inside, "low": low, "high": high})

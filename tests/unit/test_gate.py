@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -352,3 +354,10 @@ def test_an_attempt_that_may_stay_ranks_before_a_nearer_one_that_may_not() -> No
     before = score(0.1, 0.4)
     attempts = [score(0.6, 0.4), score(0.3, 0.45)]
     assert max(attempts, key=lambda s: rank(before, s, GATE)) is attempts[1]
+
+
+def test_an_interval_corrected_for_guessing_stays_within_what_can_be() -> None:
+    """All choices wrong, then all right: corrected for guessing that is more than +1."""
+    told = judge_sft(chosen([False] * 12, 0.0), chosen([True] * 12, 1.0)).sentence
+    low, high = map(float, re.search(r"interval (\S+) to (\S+),", told).groups())  # type: ignore[union-attr]
+    assert 0 < low <= 1.0 == high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -135,32 +134,41 @@ def test_a_paired_difference_is_the_interval_of_the_differences() -> None:
     assert change.clusters == 13
 
 
-def test_p_counts_every_sign_flip() -> None:
-    sums = np.array([b - a for a, b in zip(SHARES, BETTER, strict=True)])
-    flipped = [
-        abs(float(np.dot(signs, sums))) for signs in itertools.product((-1, 1), repeat=len(sums))
-    ]
-    exact = np.mean([value >= abs(sums.sum()) - 1e-9 for value in flipped])
-    assert paired(SHARES, BETTER).p == pytest.approx(exact, abs=1e-15)
+def test_p_is_that_of_a_paired_t_test() -> None:
+    change = paired(SHARES, BETTER)
+    expected = float(scipy_stats.ttest_rel(BETTER, SHARES).pvalue)
+    assert change.p == pytest.approx(max(expected, 2.0**-12), rel=1e-9)
 
 
-def test_p_flips_clusters_and_not_answers() -> None:
-    """Four clusters, all for the better: 2 of 16 flips are as far from 0, however often asked."""
+def test_p_goes_by_clusters_and_not_by_answers() -> None:
+    """Twenty answers of four questions: however often asked, four signs alike are worth 2/16."""
     clusters = [i for i in range(4) for _ in range(5)]
     assert paired([0.0] * 20, [0.2, 0.4, 0.6, 0.8, 1.0] * 4, clusters).p == 2 / 16
 
 
-def test_p_of_many_clusters_is_near_the_exact_one() -> None:
-    """40 flips of one size, 30 up and 10 down: the binomial test, but for the draws."""
-    before, after = [0.0] * 30 + [1.0] * 10, [1.0] * 30 + [0.0] * 10
-    exact = float(scipy_stats.binomtest(30, 40).pvalue)
-    change = paired(before, after, resamples=20_000)
-    # exact is 0.0022; the standard error of 20,000 draws is 0.0003
-    assert change.p == pytest.approx(exact, abs=0.0015)
+def test_p_of_clusters_by_hand() -> None:
+    """Twelve clusters of two answers, summed differences 1 (nine times) and -1 (three times): the
+    mean sum is 0.5, and what is left is Student's t."""
+    after = [1.0, 0.0] * 9 + [0.0, 0.0] * 3
+    before = [0.0, 0.0] * 9 + [1.0, 0.0] * 3
+    clusters = [i for i in range(12) for _ in range(2)]
+    t = 0.5 / math.sqrt((9 * 0.5**2 + 3 * 1.5**2) / 11 / 12)
+    assert paired(before, after, clusters).p == pytest.approx(2 * scipy_stats.t.sf(t, 11))
 
 
-def test_p_is_never_nought() -> None:
-    assert paired([0.0] * 50, [0.9] * 25 + [1.0] * 25, resamples=999).p == 1 / 1000
+def test_a_few_differences_that_are_alike_are_no_proof() -> None:
+    """Without the bound four of them, 1, 1, 1 and 0.9, would give p = 0.00004."""
+    assert paired([0.0] * 4, [1.0, 1.0, 1.0, 0.9]).p == 1 / 8
+
+
+def test_chance_alone_is_rarely_called_a_difference() -> None:
+    """Eight questions that turn right or wrong by lot, a quarter of them each way."""
+    rng = np.random.default_rng(5)
+    turned = rng.choice([-1.0, 0.0, 1.0], p=[0.25, 0.5, 0.25], size=(1000, 8))
+    ps = np.array([paired([0.5] * 8, (0.5 + row / 2).tolist(), resamples=1).p for row in turned])
+    # nominal 5 % and 0.83 % (six topics after Holm), plus three standard errors of 1,000 draws
+    assert np.mean(ps < 0.05) < 0.05 + 0.021
+    assert np.mean(ps < 0.05 / 6) < 0.05 / 6 + 0.009
 
 
 def test_unseen_by_hand() -> None:
@@ -198,7 +206,7 @@ def test_all_wrong_after_all_right_is_a_fall_and_not_a_certain_one() -> None:
 
 @pytest.mark.parametrize("questions", range(1, 9))
 def test_five_questions_are_never_beyond_noise(questions: int) -> None:
-    """As far as exact sign flips go: 2 / 2**5 is more than 0.05, 2 / 2**6 is less."""
+    """As far as signs go: 2 / 2**5 is more than 0.05, 2 / 2**6 is less."""
     before, after = [1.0] * questions, [0.1] + [0.0] * (questions - 1)
     change = paired(before, after)
     assert change.fell is (questions >= 6) is (change.p < 0.05)
