@@ -140,10 +140,10 @@ def _sure(result: Result) -> str:
     change = result.changes.get("accuracy")
     if change is None:
         return ""
-    noise = "" if change.rose or change.fell else "within noise: "
+    noise = "" if change.rose or change.fell else ", within noise"
     return (
-        f" ({change.value:+.2f}, {noise}95 % interval {change.low:+.2f} to {change.high:+.2f}, "
-        f"{change.clusters} questions)"
+        f" (95 % interval of the change {change.low:+.2f} to {change.high:+.2f} over "
+        f"{change.clusters} questions{noise})"
     )
 
 
