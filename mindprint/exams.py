@@ -58,6 +58,7 @@ def write_exam(where: Path, exam: Exam) -> None:
         "clusters": list(exam.clusters),
         "reading": exam.reading.model_dump(mode="json") if exam.reading else None,
         "open": list(exam.open),
+        "alone": [answer.model_dump(mode="json") for answer in exam.alone],
     }
     write_json(where, tree)
 
@@ -71,6 +72,7 @@ def read_exam(where: Path) -> Exam:
         clusters=tuple(tree["clusters"]),
         reading=None if reading is None else Reading.model_validate(reading),
         open=tuple(tree["open"]),
+        alone=tuple(Answer.model_validate(answer) for answer in tree["alone"]),
     )
 
 

@@ -42,7 +42,9 @@ class Exam:
     """A topic's quiz under one state of the model: the score and the answers it comes from.
 
     `clusters`: for each answer the question it is a phrasing of. `open`: the model's answers to
-    the run's open prompts at that moment and `reading` their place on the voice scale.
+    the run's open prompts at that moment and `reading` their place on the voice scale. `alone`:
+    the answers as each was judged by itself, before those given to many questions were struck;
+    () where none was.
     """
 
     score: Score
@@ -50,6 +52,7 @@ class Exam:
     clusters: tuple[int, ...] = ()
     reading: Reading | None = None
     open: tuple[str, ...] = ()
+    alone: tuple[Answer, ...] = ()
 
 
 def passes(score: Score, gate: GateSection) -> bool:

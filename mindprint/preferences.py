@@ -69,7 +69,7 @@ def draw(
         for said in answers[place * DRAWS : (place + 1) * DRAWS]:
             if said.flags or said.loops or not all(_holds(said.text, fact) for fact in facts):
                 wrong += 1
-            elif not is_off(said.text, chosen, curriculum.voice, config.gate.voice):
+            elif not is_off(said.text, chosen, curriculum.voice):
                 in_voice += 1
             else:
                 pairs.append(_pair(row, said.text, curriculum, config, renderer))
@@ -88,10 +88,10 @@ def held_facts(row: TrainRow, topic: Topic) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(point for point in points if _holds(row.messages[-1].content, point)))
 
 
-def is_off(text: str, author: str, voice: Voice, gate: float) -> bool:
-    """The answer's voice fails its gate and is below the author's own."""
-    score = score_voice(text, voice).score
-    return score < gate and score < score_voice(author, voice).score
+def is_off(text: str, author: str, voice: Voice) -> bool:
+    """The answer has fewer of the author's marks than the author's own. The gate may go by the
+    calibrated voice, of which a single answer has none."""
+    return score_voice(text, voice).score < score_voice(author, voice).score
 
 
 def reference_logprobs(

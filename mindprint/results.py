@@ -27,6 +27,7 @@ from mindprint.report.model import (
     TopicRecord,
 )
 from mindprint.report.voice import VoiceRecord
+from mindprint.report.words import several
 from mindprint.rundir import RunDir, read_json, write_text
 
 LIBRARIES = (
@@ -126,7 +127,7 @@ def verdict(result: Result) -> str:
     accuracy, voice = _mean(done, "accuracy"), _mean(done, "voice")
     was_accuracy, was_voice = _mean(done, "accuracy", "base"), _mean(done, "voice", "base")
     open_ = len(topics) - len(done)
-    rest = f" {open_} topics are still to come." if open_ else ""
+    rest = f" {several(open_, 'topic')} still to come." if open_ else ""
     kept = f" {said}" if (said := endings.told(result)) else ""
     return (
         f"{passed} of {len(done)} topics passed, each judged at its own end: accuracy "

@@ -34,8 +34,8 @@ class Said:
     ids: tuple[int, ...]
     stop: str
     flags: tuple[str, ...]
-    loops: bool = False
-    first_stop: float = 0.0
+    loops: bool
+    first_stop: float
 
 
 class Examiner:
@@ -123,7 +123,8 @@ class Examiner:
                 return exam
             with self._timed():
                 reading = self.instrument.read(said)
-        score = calibrated(exam.score, reading)
+        scale = self.instrument is not None and self.instrument.measurable
+        score = calibrated(exam.score, reading, scale)
         return replace(exam, score=score, reading=reading, open=tuple(said))
 
     def change(self, before: Exam, after: Exam) -> Difference | None:
@@ -152,7 +153,9 @@ class Examiner:
         for made in self._session.generate(ids, spec):
             text, raw = self._renderer.decode(made.ids), self._renderer.decode_raw(made.ids)
             flags = flags_of(text, raw, made.ids, made.stop, self._renderer.special_texts)
-            answers.append(Said(text, raw, made.ids, made.stop, flags.hard, LOOPS in flags.soft))
+            loops = LOOPS in flags.soft
+            said = Said(text, raw, made.ids, made.stop, flags.hard, loops, made.first_stop)
+            answers.append(said)
         return answers
 
     def summarise(self, items: Sequence[QuizItem], answers: Sequence[Answer]) -> Score:
@@ -194,7 +197,8 @@ class Examiner:
     def _exam(self, items: Sequence[QuizItem], answers: Sequence[Answer]) -> Exam:
         marked = tuple(collapsed(items, answers))
         clusters = tuple(item.cluster for item in items)
-        return Exam(self.summarise(items, marked), marked, clusters)
+        alone = tuple(answers) if marked != tuple(answers) else ()
+        return Exam(self.summarise(items, marked), marked, clusters, alone=alone)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -205,10 +209,17 @@ class Examiner:
             self.seconds += time.perf_counter() - started
 
 
-def calibrated(score: Score, reading: Reading) -> Score:
-    """The score as the gate reads it: by the reading where that could be measured."""
-    if not reading.measurable:
+def calibrated(score: Score, reading: Reading, scale: bool) -> Score:
+    """The score as the gate reads it, by the reading, where the run has a voice `scale`.
+
+    Answers that cannot be placed on it, too few words among them, have no voice: they would else
+    be let off with the markers that the others are not judged by."""
+    if not scale:
         return score
+    if not reading.measurable:
+        why = f"voice 0.00: {reading.because}"
+        none = {"voice": 0.0, "voice_by": "calibrated", "voice_interval": None}
+        return score.model_copy(update={**none, "reasons": (*score.reasons, why)})
     interval = (reading.low, reading.high)
     read = {"voice": reading.value, "voice_by": "calibrated", "voice_interval": interval}
     return score.model_copy(update=read)

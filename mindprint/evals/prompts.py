@@ -25,7 +25,7 @@ def open_prompts(curriculum: Curriculum, most: int) -> tuple[HeldOutAnswer, ...]
     """
     first: dict[str, HeldOutAnswer] = {}
     for held in curriculum.voice.answers:
-        first.setdefault(normalise(held.prompt), held)
+        first.setdefault(normalise(held.prompt) or held.prompt, held)
     known = list(first.values())
     if len(known) < FEWEST:
         return ()

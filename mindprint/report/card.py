@@ -8,7 +8,7 @@ from mindprint.report import endings, summary, tables
 from mindprint.report.markdown_voice import basis, standing
 from mindprint.report.model import Result
 from mindprint.report.text import Table, full_topic_table, markdown
-from mindprint.report.voicing import control_table, unmeasured
+from mindprint.report.voicing import against_examples, control_table, placed, unmeasured
 from mindprint.report.words import parameters, percent, several, share, spoken, whole
 
 LICENCE = "unknown: mindprint was not told the licence of the base model"
@@ -64,7 +64,9 @@ def _measured(result: Result) -> str:
     return (
         f"{several(asked, 'quiz question')}, answered greedily; intervals are 95 %, resampled over "
         f"questions. A topic passes with {gates}. Accuracy is the share of a question's key points "
-        "that an answer holds, less the share of its forbidden claims; markers compare the "
+        "that an answer holds, less the share of its forbidden claims; for a question with choices, "
+        "the choice that the model finds likeliest per character, right or wrong, over a quiz "
+        "corrected for guessing. Markers compare the "
         f"author's marks with how many are expected. {summary.voice_basis(result)}{told}"
     )
 
@@ -113,8 +115,10 @@ def _unmeasured(result: Result) -> list[str]:
     found = [said] if (said := endings.told(result)) else []
     if why := unmeasured(result):
         found.append(f"{why} What is said of the voice rests on the markers alone.")
-    final = result.voice.final if result.voice is not None else None
-    if final is not None and not unmeasured(result):
+    final = placed(result)
+    if result.voice is not None and final is not None:
+        if said := against_examples(result.voice):
+            found.append(said)
         found += [
             f"The voice family `{family.name}` could not be measured ({family.because})."
             for family in final.families

@@ -51,8 +51,9 @@ def told(result: Result) -> str:
     if found is None:
         return ""
     said = (
-        f"Asked again at the end of the run, the {found.topics} topics stand at accuracy "
-        f"{share(found.end)}; as each was learned it was {share(found.learned)}."
+        f"On the questions that are asked again, the {found.topics} topics stand at accuracy "
+        f"{share(found.end)} at the end of the run; as each was learned it was "
+        f"{share(found.learned)}."
     )
     if found.base_knew is not None and found.base_kept is not None:
         said += (

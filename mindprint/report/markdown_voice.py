@@ -8,6 +8,7 @@ from mindprint.report.model import Result
 from mindprint.report.text import Table, markdown, one_line
 from mindprint.report.voice import Reading, VoiceRecord
 from mindprint.report.voicing import (
+    against_examples,
     control_table,
     course,
     course_table,
@@ -58,6 +59,8 @@ def standing(reading: Reading) -> str:
 def _measured(result: Result, record: VoiceRecord) -> Iterator[str]:
     if record.final is not None:
         yield standing(record.final)
+        if said := against_examples(record):
+            yield said
         if record.final.measurable:
             yield markdown(family_table(record.final))
     if len(course(result)) > 1:

@@ -84,7 +84,7 @@ def _topic_rows(
         values = (share(value(topic.scores.get(state), measure)) for state in states)
         bounds = interval(topic.scores.get("final"), measure)
         change = shift(topic, measure)
-        told = f"{change.value}, {change.said}" if change else NONE
+        told = change.told if change else NONE
         ends = span(*bounds) if bounds else NONE
         rows.append((*first, measure_name(topic, measure), *values, ends, told))
     return rows

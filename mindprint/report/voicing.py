@@ -38,6 +38,30 @@ def unmeasured(result: Result) -> str:
     return ""
 
 
+def placed(result: Result) -> Reading | None:
+    """The final model's place on the scale; None where there is no scale or it has none on it."""
+    final = result.voice.final if result.voice is not None else None
+    return final if final is not None and final.measurable and not unmeasured(result) else None
+
+
+def against_examples(record: VoiceRecord) -> str:
+    """Whether training beat a few of the author's rows in the base's prompt, by whether the two
+    intervals part; empty where one of the two was not measured."""
+    shown = next((one for one in record.controls if one.kind == "few-shot"), None)
+    final = record.final
+    if shown is None or final is None or not final.measurable:
+        return ""
+    figures = (
+        f"{share(final.value)} ({span(final.low, final.high)}) against {share(shown.value)} "
+        f"({span(shown.low, shown.high)})"
+    )
+    if final.low > shown.high:
+        return f"Training beats examples in the prompt alone: {figures}."
+    if final.high < shown.low:
+        return f"Training does not reach what examples in the prompt alone do: {figures}."
+    return f"Training and examples in the prompt alone cannot be told apart by voice: {figures}."
+
+
 def course(result: Result) -> list[Point]:
     """The base, then for each topic its stages and, where it is none of these, its final state."""
     order = places(result)

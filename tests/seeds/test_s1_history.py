@@ -94,8 +94,14 @@ def test_an_honest_stage_stays(
     assert made.result is not None
     topic = made.result.topics[0]
     assert topic.scores["sft"].voice_by == "calibrated"
-    assert "rejected answers" not in topic.stages[-1].verdict
-    assert "broken" not in topic.stages[-1].verdict
+    assert topic.stages[-1].name == "dpo" and topic.stages[-1].accepted
+    # and what was measured on the way stands in the result
+    voice = made.result.voice
+    assert voice is not None and voice.measurable
+    assert {control.kind for control in voice.controls} >= {"author", "base", "impostor", "copy"}
+    assert topic.readings["sft"].prompts == voice.prompts == 44
+    assert topic.changes["voice"].rose and topic.scores["base"].voice == 0
+    assert all(0 < (score.first_stop or 0) < 0.1 for score in topic.scores.values())
 
 
 def test_a_flipped_sign(

@@ -31,7 +31,7 @@ class Scripted:
     ) -> list[Said]:
         assert temperature > 0
         return [
-            Said(text, text, (5,), "stop", self._flags)
+            Said(text, text, (5,), "stop", self._flags, False, 0.0)
             for text in (list(self._texts) * len(prompts))[: len(prompts)]
         ]
 

@@ -41,18 +41,19 @@ class Draws:
 
 def draw(prompts: Sequence[str], resamples: int, splits: int, seed: int) -> Draws:
     """`resamples` multinomial draws of the prompts (cluster bootstrap) and `splits` random halves
-    of them, each used both ways round."""
-    rng = np.random.default_rng([seed, 0])
+    of them, each used both ways round. Each has a generator of its own: how many draws are taken
+    changes nothing of the halves, and more draws begin with the same ones."""
+    halves, rng = np.random.default_rng([seed, 4]), np.random.default_rng([seed, 0])
     places: dict[str, int] = {}
     group = np.array([places.setdefault(normalise(text) or text, len(places)) for text in prompts])
     count = len(places)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     made = []
     for _ in range(splits):
         half = np.zeros(count, np.float32)
-        half[rng.permutation(count)[: count // 2]] = 1
-        order = rng.permutation(len(prompts))
+        half[halves.permutation(count)[: count // 2]] = 1
+        order = halves.permutation(len(prompts))
         made += [Split(half[group], order), Split((1 - half)[group], order)]
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     return Draws(drawn[:, group].astype(np.float32), tuple(made), count)
 
 

@@ -19,7 +19,7 @@ class Embedding:
     extra is not installed, or if no such model can be read from it.
     """
 
-    name, whole = EMBEDDING, False
+    name, whole, because = EMBEDDING, False, ""
 
     def __init__(self, folder: str) -> None:
         path = Path(folder).expanduser()

@@ -26,6 +26,8 @@ MOST_WORDS = 50
 BACKGROUND_BAGS = 20
 """Random halves of each hand's answers over which function words have their mean and spread."""
 
+NOTHING_LEFT = "nothing is left after masking"
+
 SENTENCE_EDGES = (4, 7, 10, 14, 19, 26, 36)
 """A sentence of fewer words than the first edge is in the first of eight bins, and so on."""
 LONGEST_WORD = 10
@@ -35,10 +37,12 @@ class Family(Protocol):
     """A feature is a sum over answers, so that a bag's features are weights @ features.
 
     `whole`: takes all words of the drawn answers, where the others take bags of equal length.
+    `because`: why it has no feature to count in these texts; "" where it has some.
     """
 
     name: str
     whole: bool
+    because: str
 
     def features(self, texts: Sequence[str]) -> Array:
         """[texts, features]; an empty text is a row of zeros."""
@@ -62,7 +66,8 @@ def cosines(bags: Array, of: Array, references: Array, to: Array) -> Array:
 
 
 class Characters:
-    """Cosine of character 2- to 4-gram TF-IDF of the masked text."""
+    """Cosine of character 2- to 4-gram TF-IDF of the masked text; without a feature where no
+    masked text has two characters (a script without spaces, all content, unpunctuated)."""
 
     name, whole = CHARACTERS, False
 
@@ -70,13 +75,19 @@ class Characters:
         from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
         self._masking = masking
+        masked = [masking(text) for text in pool]
+        self.because = "" if any(len(text) >= N_GRAMS[0] for text in masked) else NOTHING_LEFT
+        if self.because:
+            return
         self._counter = CountVectorizer(
             analyzer="char", ngram_range=N_GRAMS, lowercase=False, max_features=MOST_FEATURES
         )
-        counts = self._counter.fit_transform([masking(text) for text in pool])
+        counts = self._counter.fit_transform(masked)
         self._idf = np.asarray(TfidfTransformer().fit(counts).idf_, np.float32)
 
     def features(self, texts: Sequence[str]) -> Array:
+        if self.because:
+            return np.zeros((len(texts), 0), np.float32)
         counts = self._counter.transform([self._masking(text) for text in texts])
         return np.asarray(counts.toarray().astype(np.float32) * self._idf, np.float32)
 
@@ -98,6 +109,7 @@ class FunctionWords:
         said = Counter(unit for hand in hands for text in hand for unit in self._units(text))
         common = sorted(said, key=lambda unit: (-said[unit], unit))[:MOST_WORDS]
         self._places = {unit: place for place, unit in enumerate(common)}
+        self.because = "" if common else NOTHING_LEFT
         rng = np.random.default_rng([seed, 1])
         halves = [
             rows[rng.permutation(len(rows))[: len(rows) // 2]].sum(0)
@@ -108,7 +120,8 @@ class FunctionWords:
         self._mean = bags.mean(0).astype(np.float32)
         # Rare features vary little and by chance: below the median their spread counts as that.
         spread = bags.std(0)
-        self._spread = np.maximum(spread, np.median(spread) + 1e-6).astype(np.float32)
+        least = np.median(spread) if common else 0.0
+        self._spread = np.maximum(spread, least + 1e-6).astype(np.float32)
 
     def features(self, texts: Sequence[str]) -> Array:
         counts = self._counted(texts)
@@ -141,7 +154,7 @@ class Lengths:
     weighing its words) and of word lengths (in characters), the mean of the two. Words of content
     count as words of a sentence, but how long they are is the topic's doing and left out."""
 
-    name, whole = LENGTHS, False
+    name, whole, because = LENGTHS, False, ""
 
     def __init__(self, masking: Masking) -> None:
         self._kept = masking.kept
@@ -184,7 +197,7 @@ def _times_log(share: Array, middle: Array) -> Array:
 class Markers:
     """Mean over the answers of their marker score (`evals.voice`), in 0..1. Needs no reference."""
 
-    name, whole = MARKERS, True
+    name, whole, because = MARKERS, True, ""
 
     def __init__(self, voice: Voice) -> None:
         self._voice = voice

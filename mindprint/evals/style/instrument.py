@@ -32,6 +32,11 @@ FEWEST_WORDS = 100
 """Words below which a bag says nothing."""
 LEAST_AUC = 0.75
 """A family tells this author from the base at least this well, or is left out."""
+SPLITS = 16
+"""Random halves of the prompts: with fewer, which halves were drawn shows in the second place."""
+PAIRED = (-1.0, 1.0)
+"""Ends of a family in a paired change: as far beyond the base as the author is from it."""
+OPEN = (-float("inf"), float("inf"))
 FRAMING = 0.1
 """A word of content in more than this share of the prompts is how prompts are put ("tell me")."""
 
@@ -62,7 +67,7 @@ class Instrument:
         resamples: int = 2000,
         embedder: str | None = None,
         impostors: Sequence[Impostor] | None = None,
-        splits: int = 8,
+        splits: int = SPLITS,
         most_words: int | None = None,
     ) -> None:
         self._prompts = [held.prompt for held in answers]
@@ -109,7 +114,8 @@ class Instrument:
 
     def change(self, before: Sequence[str], after: Sequence[str]) -> Difference | None:
         """The paired change of the headline, the same draws of prompts and bags of the same
-        length for both; None where one of the two cannot be measured.
+        length for both; None where one of the two cannot be measured. A family counts down to -1
+        here: what goes further from the author than the base is has fallen, though both are 0.
 
         `p`: twice the smaller share of resamples on one side of 0, the seen change counted among
         them. `unseen`: 2.49 standard errors, the standard deviation of the resamples
@@ -120,8 +126,8 @@ class Instrument:
         words = min(self._fitting(before), self._fitting(after))
         if words < FEWEST_WORDS:
             return None
-        earlier, earlier_drawn = self._placed(before, words).headline(self._kept)
-        later, later_drawn = self._placed(after, words).headline(self._kept)
+        earlier, earlier_drawn = self._placed(before, words).headline(self._kept, *PAIRED)
+        later, later_drawn = self._placed(after, words).headline(self._kept, *PAIRED)
         drawn = later_drawn - earlier_drawn
         low, high = interval(drawn)
         tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
@@ -160,7 +166,7 @@ class Instrument:
         clipped: what chance does to a perfect model. Raises ValueError where not measurable."""
         if not self.measurable:
             raise ValueError(f"there is no scale: {self.because}")
-        value, drawn = self._scale.place_halves().headline(self._kept, clipped=False)
+        value, drawn = self._scale.place_halves().headline(self._kept, *OPEN)
         low, high = interval(drawn)
         return Interval(value=value, low=min(value, low), high=max(value, high))
 
@@ -194,8 +200,8 @@ class Instrument:
             )
             return
         self._aucs = self._scale.aucs()
-        rows = zip(self._aucs, self._scale.distances(), strict=True)
-        self._whys = [_why_not(auc, distance) for auc, distance in rows]
+        rows = zip(self._scale.families, self._aucs, self._scale.distances(), strict=True)
+        self._whys = [one.because or _why_not(auc, distance) for one, auc, distance in rows]
         self._kept = tuple(place for place, why in enumerate(self._whys) if not why)
         self.auc = max(self._aucs[place] for place in self._stylometric)
         self.measurable = any(place in self._kept for place in self._stylometric)
@@ -224,7 +230,7 @@ class Instrument:
         families: tuple[FamilyReading, ...] = ()
         if placed is not None:
             value, low, high = headline(placed, self._kept)
-            unclipped = placed.headline(self._kept, clipped=False)[0]
+            unclipped = placed.headline(self._kept, *OPEN)[0]
             families = tuple(self._family(placed, place) for place in range(len(self.families)))
             if words < self.bag_words:
                 because = f"bags of {words} words, where the scale's hold {self.bag_words}"

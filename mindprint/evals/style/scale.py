@@ -56,12 +56,14 @@ class Placed:
     value: Figures
     drawn: Figures
 
-    def headline(self, kept: Sequence[int], *, clipped: bool = True) -> tuple[float, Figures]:
-        """Mean over the families `kept`, of answers as they are and in each resample."""
+    def headline(
+        self, kept: Sequence[int], low: float = 0.0, high: float = 1.0
+    ) -> tuple[float, Figures]:
+        """Mean over the families `kept`, each cut off at `low` and `high`, of answers as they are
+        and in each resample."""
         places = list(kept)
-        value, drawn = self.value[places], self.drawn[places]
-        if clipped:
-            value, drawn = np.clip(value, 0, 1), np.clip(drawn, 0, 1)
+        value = np.clip(self.value[places], low, high)
+        drawn = np.clip(self.drawn[places], low, high)
         return float(value.mean()), np.asarray(drawn.mean(0))
 
 
