@@ -9,22 +9,26 @@ from dataclasses import dataclass
 from backends.contract import Session
 from mindprint import __version__
 from mindprint.calibration import Calibration, measured
+from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, QuizItem, Topic
 from mindprint.errors import DataError, Fault
 from mindprint.evals import stats
 from mindprint.evals.exam import Examiner
 from mindprint.evals.likelihood import NO_LIMIT
 from mindprint.evals.prompts import FEWEST, RETENTION, examples, open_prompts, with_examples
+from mindprint.evals.text import normalise
 from mindprint.gate import Exam
 from mindprint.report.model import ModelRecord
 from mindprint.report.scores import Frozen, Interval, Question, Score
 from mindprint.report.voice import Reading, VoiceRecord
+from mindprint.report.words import several
 from mindprint.results import versions
-from mindprint.target import Target
+from mindprint.target import Attached, Target
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer
 
 SCHEMA_VERSION = 1
+BARE = "the model without its adapters"
 
 Say = Callable[[str], None]
 
@@ -38,21 +42,31 @@ class AdapterRecord(Frozen):
     sha256: str
 
 
+class BaseRecord(Frozen):
+    """What the voice's 0 was measured on. `called` is for people; `id` is a hash of the weights,
+    `adapters` are those of a run that was named as the base."""
+
+    called: str
+    id: str
+    adapters: tuple[AdapterRecord, ...]
+
+
 class QuizEvaluation(Frozen):
     """The quiz of one topic, or the retention set. `degenerate` and `nll` (natural log per token
-    of the reference) are those of `score` with their intervals."""
+    of the reference) are those of `score` with their intervals; `nll` is None for a single
+    question, whose loss has none."""
 
     id: str
     title: str
     score: Score
     degenerate: Interval
-    nll: Interval
+    nll: Interval | None
     questions: tuple[Question, ...]
 
 
 class Evaluation(Frozen):
-    """What `mindprint eval --json` prints. `base`: what the voice's 0 was measured on, empty where
-    the voice is not calibrated, of which `voice_note` says why. `config` maps a dotted key to
+    """What `mindprint eval --json` prints. `base`: what the voice's 0 was measured on, None where
+    nothing was, of which `voice_note` says why. `config` maps a dotted key to
     (value, origin); `hashes` a file of the curriculum to its SHA-256. `seconds`: all of it, with
     opening the model."""
 
@@ -61,7 +75,7 @@ class Evaluation(Frozen):
     model: ModelRecord
     backend: str
     adapters: tuple[AdapterRecord, ...]
-    base: str
+    base: BaseRecord | None
     title: str
     author: str
     curriculum: str
@@ -76,12 +90,20 @@ class Evaluation(Frozen):
 
 
 @dataclass(frozen=True)
+class _Scale:
+    """The voice scale, and the model that is its 0."""
+
+    calibration: Calibration
+    base: BaseRecord
+
+
+@dataclass(frozen=True)
 class _Measured:
     """What was seen while the models were open."""
 
     exams: dict[str, Exam]
     model: ModelRecord
-    calibration: Calibration | None
+    scale: _Scale | None
     reading: Reading | None
     said: tuple[str, ...]
 
@@ -100,8 +122,9 @@ def evaluate(
     """
     started = time.perf_counter()
     chosen = [curriculum.topic(name) for name in topics]
-    longest = longest_row(target, curriculum, chosen)
-    scale = _scale_of(base, curriculum, target, chosen, say) if base is not None else None
+    config = target.resolved.config
+    longest = longest_row(target.renderer, curriculum, chosen, config)
+    scale = _scale_of(base, curriculum, config, say) if base is not None else None
     say(f"opening {target.called} on {target.backend.name}")
     with target.open(longest) as session:
         seen = _ask(session, target, curriculum, chosen, scale, say)
@@ -109,16 +132,14 @@ def evaluate(
         item.id: _quiz(item.id, item.title, item.quiz, seen.exams[item.id], target)
         for item in chosen
     }
-    kept = curriculum.retention
+    kept = kept_questions(curriculum, config)
+    made = seen.scale.calibration if seen.scale is not None else None
     return Evaluation(
         mindprint=__version__,
         model=seen.model,
         backend=target.backend.name,
-        adapters=tuple(
-            AdapterRecord(name=one.name, origin=one.origin, sha256=one.sha256)
-            for one in target.adapters
-        ),
-        base=_base_name(base, seen.calibration),
+        adapters=_records(target.adapters),
+        base=seen.scale.base if seen.scale is not None else None,
         title=curriculum.title,
         author=curriculum.author,
         curriculum=curriculum.root.name,
@@ -129,20 +150,27 @@ def evaluate(
         retention=(
             _quiz(RETENTION, "retention", kept, seen.exams[RETENTION], target) if kept else None
         ),
-        voice=seen.calibration.record(seen.reading, seen.said) if seen.calibration else None,
-        voice_note=_voice_note(curriculum, seen.calibration),
+        voice=made.record(seen.reading, seen.said) if made is not None else None,
+        voice_note=_voice_note(curriculum, made),
         seconds=round(time.perf_counter() - started, 2),
     )
 
 
-def longest_row(target: Target, curriculum: Curriculum, topics: Sequence[Topic]) -> int:
+def kept_questions(curriculum: Curriculum, config: Config) -> tuple[QuizItem, ...]:
+    """The retention set, () where `eval.retention` is off."""
+    return () if config.eval.retention == "off" else curriculum.retention
+
+
+def longest_row(
+    renderer: Renderer, curriculum: Curriculum, topics: Sequence[Topic], config: Config
+) -> int:
     """Tokens of the longest row that goes through the model, answers included.
 
     Raises DataError with every quiz row whose reference or choice cannot be rendered.
     """
-    renderer, config, system = target.renderer, target.resolved.config, curriculum.system
+    system, kept = curriculum.system, kept_questions(curriculum, config)
     rows, faults = [0], []
-    for item in (*(item for topic in topics for item in topic.quiz), *curriculum.retention):
+    for item in (*(item for topic in topics for item in topic.quiz), *kept):
         prompt = question(system, item.question)
         rows.append(len(renderer.prompt(prompt)) + config.eval.max_tokens)
         for text in (item.reference, *item.choices):
@@ -152,28 +180,28 @@ def longest_row(target: Target, curriculum: Curriculum, topics: Sequence[Topic])
                 faults.append(Fault(item.source.file, item.source.line, error.what))
     if faults:
         raise DataError(f"{len(faults)} answers of the quiz cannot be weighed", faults)
-    return max(*rows, _longest_open(renderer, curriculum, target))
+    return max(*rows, longest_open(renderer, curriculum, config))
 
 
-def _longest_open(renderer: Renderer, curriculum: Curriculum, target: Target) -> int:
+def longest_open(renderer: Renderer, curriculum: Curriculum, config: Config) -> int:
     """... of the open prompts, with the examples of the few-shot baseline before them."""
-    section = target.resolved.config.eval
+    section = config.eval
     shown = examples(curriculum, section.few_shot)
     asked = open_prompts(curriculum, section.prompts)
     rows = [renderer.prompt(with_examples(curriculum.system, shown, held.prompt)) for held in asked]
     return max((len(row) for row in rows), default=0) + section.max_tokens
 
 
-def _scale_of(
-    base: Target, curriculum: Curriculum, target: Target, topics: Sequence[Topic], say: Say
-) -> Calibration | None:
+def _scale_of(base: Target, curriculum: Curriculum, config: Config, say: Say) -> _Scale | None:
     """The voice scale whose 0 is another model; nothing is opened where none can be made."""
-    config = target.resolved.config
     if not open_prompts(curriculum, config.eval.prompts):
         return None
-    say(f"opening the base {base.called} on {base.backend.name}")
-    with base.open(longest_row(base, curriculum, topics)) as session:
-        return measured(Examiner(session, base.renderer, curriculum, config))
+    worn = f" with {several(len(base.adapters), 'adapter')}" if base.adapters else ""
+    say(f"opening the base {base.called}{worn} on {base.backend.name}")
+    with base.open(longest_open(base.renderer, curriculum, config)) as session:
+        made = measured(Examiner(session, base.renderer, curriculum, config))
+        records = _records(base.adapters)
+        return _Scale(made, BaseRecord(called=base.called, id=session.model_id, adapters=records))
 
 
 def _ask(
@@ -181,7 +209,7 @@ def _ask(
     target: Target,
     curriculum: Curriculum,
     topics: Sequence[Topic],
-    scale: Calibration | None,
+    scale: _Scale | None,
     say: Say,
 ) -> _Measured:
     config = target.resolved.config
@@ -189,19 +217,20 @@ def _ask(
     if scale is None and session.adapters.active():
         say("asking the model without its adapters")
         with session.adapters.using(()):
-            scale = measured(examiner)
+            bare = BaseRecord(called=BARE, id=session.model_id, adapters=())
+            scale = _Scale(measured(examiner), bare)
     groups: dict[str, Sequence[QuizItem]] = {topic.id: topic.quiz for topic in topics}
-    if curriculum.retention:
-        groups[RETENTION] = curriculum.retention
-    say(f"asking {sum(map(len, groups.values()))} questions")
+    if kept := kept_questions(curriculum, config):
+        groups[RETENTION] = kept
+    say(f"asking {several(sum(map(len, groups.values())), 'question')}")
     exams = examiner.ask_many(groups)
     said: tuple[str, ...] = ()
     reading = None
-    if scale is not None and scale.instrument.measurable:
-        examiner.instrument = scale.instrument
-        say(f"asking {len(examiner.open_prompts)} open prompts")
+    if scale is not None and scale.calibration.instrument.measurable:
+        examiner.instrument = scale.calibration.instrument
+        say(f"asking {several(len(examiner.open_prompts), 'open prompt')}")
         said = examiner.ask_open()
-        reading = scale.instrument.read(said)
+        reading = examiner.instrument.read(said)
         exams |= {topic.id: examiner.read(exams[topic.id], said, reading) for topic in topics}
     return _Measured(exams, _model_record(session, target), scale, reading, said)
 
@@ -219,7 +248,7 @@ def _quiz(
         title=title,
         score=exam.score,
         degenerate=stats.mean_interval(struck, clusters, **kwargs),
-        nll=stats.mean_interval(losses, clusters, **kwargs),
+        nll=stats.mean_interval(losses, clusters, **kwargs) if len(set(clusters)) > 1 else None,
         questions=tuple(
             Question(
                 question=item.question,
@@ -245,10 +274,10 @@ def _model_record(session: Session, target: Target) -> ModelRecord:
     )
 
 
-def _base_name(base: Target | None, calibration: Calibration | None) -> str:
-    if calibration is None:
-        return ""
-    return base.called if base is not None else "the model without its adapters"
+def _records(adapters: Sequence[Attached]) -> tuple[AdapterRecord, ...]:
+    return tuple(
+        AdapterRecord(name=one.name, origin=one.origin, sha256=one.sha256) for one in adapters
+    )
 
 
 def _voice_note(curriculum: Curriculum, calibration: Calibration | None) -> str:
@@ -256,7 +285,8 @@ def _voice_note(curriculum: Curriculum, calibration: Calibration | None) -> str:
     if calibration is not None:
         made = calibration.instrument
         return "" if made.measurable else f"the voice is not calibrated: {made.because}"
-    prompts = len({held.prompt for held in curriculum.voice.answers})
+    # The same ones as open_prompts counts, which returns none where they are too few.
+    prompts = len({normalise(held.prompt) or held.prompt for held in curriculum.voice.answers})
     if prompts < FEWEST:
         why = f"the curriculum has {prompts} open prompts, and it takes {FEWEST}"
     else:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindprint.config import DpoSection, GateSection
 from mindprint.evals import degeneracy
 from mindprint.evals.answers import linear
-from mindprint.evals.stats import mcnemar, paired
+from mindprint.evals.exact import mcnemar
+from mindprint.evals.stats import FEW_CLUSTERS, Pairs, averaged, paired, shown_by
 from mindprint.report.model import StageRecord
 from mindprint.report.scores import Answer, Difference, Score
 from mindprint.report.voice import Reading
 
-# Fewer choices than these cannot turn so that chance is ruled out.
+# Fewer questions with choices than these cannot turn so that chance is ruled out.
 FEWEST_CHOICES = 6
 # Five questions or fewer cannot rule out noise; a fall as large as this is not waited out.
 LARGE_FALL = 0.5
@@ -204,20 +206,22 @@ def _change(
 def accuracy_change(
     before: Exam, after: Exam, *, seed: int = 0, resamples: int = 2000
 ) -> Difference:
-    """The paired change of accuracy, choices corrected for guessing answer by answer; its value is
-    that of the scores. Raises ValueError where the exams do not have the same questions."""
-    change = paired(
-        linear(before.answers),
-        linear(after.answers),
-        before.clusters,
-        seed=seed,
-        resamples=resamples,
+    """The paired change of accuracy, choices corrected for guessing; its value, and every resample
+    of it, is a difference of two scores, choices below chance counting as 0 in both.
+    Raises ValueError where the exams do not have the same questions."""
+    pairs = accuracies(before.answers, after.answers, before.clusters)
+    return averaged([pairs], seed=seed, resamples=resamples)
+
+
+def accuracies(before: Sequence[Answer], after: Sequence[Answer], clusters: Sequence[int]) -> Pairs:
+    """What accuracy is made of, answer by answer, at two moments."""
+    return Pairs(
+        linear(before),
+        linear(after),
+        clusters,
+        floor=0.0,
+        floored=[answer.pick is not None for answer in before],
     )
-    # A score is not below 0, a mean corrected for guessing may be.
-    low, high = (min(max(end, -1.0), 1.0) for end in (change.low, change.high))
-    value = after.score.accuracy - before.score.accuracy
-    inside = min(max(value, low), high)
-    return change.model_copy(update={"value": inside, "low": low, "high": high})
 
 
 def _numbers(before: Exam, after: Exam, change: _Change) -> str:
@@ -255,19 +259,27 @@ def _questions(clusters: int, answers: int) -> str:
 
 def _turned(before: Exam, after: Exam) -> str:
     """Which choices turned right and wrong, and how likely so uneven a split is by chance."""
-    picks = [
-        (earlier.pick.right, later.pick.right)
-        for earlier, later in zip(before.answers, after.answers, strict=True)
-        if earlier.pick is not None and later.pick is not None
-    ]
-    if len(picks) < FEWEST_CHOICES:
+    earlier, later = _chosen(before), _chosen(after)
+    if len(earlier) < FEWEST_CHOICES:
         return ""
-    gained = sum(later and not earlier for earlier, later in picks)
-    lost = sum(earlier and not later for earlier, later in picks)
-    p = mcnemar([earlier for earlier, _ in picks], [later for _, later in picks])
+    pairs = list(zip(earlier, later, strict=True))
+    gained = sum(now and not then for then, now in pairs)
+    lost = sum(then and not now for then, now in pairs)
+    p = mcnemar(earlier, later)
     likely = f"p = {p:.3f}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
     split = f"{gained} turned right and {lost} turned wrong"
-    return f"; of {len(picks)} choices {split}, McNemar's exact test {likely}"
+    return f"; of {len(pairs)} questions with choices {split}, McNemar's exact test {likely}"
+
+
+def _chosen(exam: Exam) -> list[bool]:
+    """For each question with choices whether more than half of its phrasings were right: further
+    phrasings are no further evidence."""
+    clusters = exam.clusters or range(len(exam.answers))
+    votes: dict[int, list[bool]] = {}
+    for cluster, answer in zip(clusters, exam.answers, strict=True):
+        if answer.pick is not None:
+            votes.setdefault(cluster, []).append(answer.pick.right)
+    return [2 * sum(rights) > len(rights) for rights in votes.values()]
 
 
 def _ended_at_once(before: Exam, after: Exam) -> str:
@@ -280,10 +292,14 @@ def _ended_at_once(before: Exam, after: Exam) -> str:
 
 def _unseen(before: Exam, accuracy: Difference) -> str:
     """What so few questions cannot show; nothing falls below an accuracy of 0."""
-    fall = min(accuracy.unseen, before.score.accuracy)
-    if accuracy.clusters >= MANY_CLUSTERS or accuracy.rose or fall < 0.005:
+    clusters = accuracy.clusters
+    # So few are never beyond noise, but a fall of half of them is undone all the same.
+    few = clusters < FEW_CLUSTERS
+    unseen = shown_by(math.ceil(clusters * LARGE_FALL), clusters) if few else accuracy.unseen
+    fall = min(unseen, before.score.accuracy)
+    if clusters >= MANY_CLUSTERS or accuracy.rose or fall < 0.005:
         return ""
-    questions = _questions(accuracy.clusters, accuracy.clusters)
+    questions = _questions(clusters, clusters)
     return f"; a fall of accuracy of up to {fall:.2f} could have gone unseen with {questions}"
 
 

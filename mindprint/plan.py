@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from backends.contract import Choice
 from mindprint.config import Config, DpoSection, SftSection
+from mindprint.curriculum.checks import FEW_ITEMS
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import ConfigError, DataError, Fault
 from mindprint.evals.likelihood import NO_LIMIT
@@ -79,8 +80,11 @@ class Plan:
         return ", ".join(parts)
 
     def _few_questions(self) -> str:
-        few = sum(len(lesson.topic.quiz) < 8 for lesson in self.lessons)
-        return f"{few} have fewer than 8 quiz items: their scores are rough" if few else ""
+        asked = [{item.cluster for item in lesson.topic.quiz} for lesson in self.lessons]
+        few = sum(len(clusters) < FEW_ITEMS for clusters in asked)
+        if not few:
+            return ""
+        return f"{few} have fewer than {FEW_ITEMS} different quiz questions: their scores are rough"
 
     def _stage_line(self, kind: str) -> list[tuple[str, str, str]]:
         stages = [stage for stage in self.stages if stage.name == kind]

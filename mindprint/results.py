@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from backends.contract import Choice, Session
 from mindprint import __version__
-from mindprint.config import Resolved
+from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum
 from mindprint.evals.changes import clear, overall
-from mindprint.evals.forgetting import transfers
+from mindprint.evals.forgetting import Kept, transfers
 from mindprint.report import endings
-from mindprint.report.kept import Retained
+from mindprint.report.kept import Retained, Transfer
 from mindprint.report.model import (
     ChoiceRecord,
     MemorySample,
@@ -95,7 +95,7 @@ def assemble(
         changes=overall(topics, seed=config.run.seed, resamples=config.eval.resamples),
         voice=voice,
         forgetting=retained,
-        transfer=transfers(retained, [topic.id for topic in topics]),
+        transfer=_transfer(retained, topics, config),
         memory=memory,
         timings=timings,
         versions=versions(),
@@ -105,6 +105,13 @@ def assemble(
         command=header.command,
     )
     return result.model_copy(update={"verdict": verdict(result)})
+
+
+def _transfer(
+    rows: Sequence[Retained], topics: Sequence[TopicRecord], config: Config
+) -> dict[Kept, Transfer]:
+    names = [topic.id for topic in topics]
+    return transfers(rows, names, seed=config.run.seed, resamples=config.eval.resamples)
 
 
 def _cleared(topics: Sequence[TopicRecord]) -> list[TopicRecord]:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mindprint.config import Config
-from mindprint.curriculum.records import Curriculum, Topic
+from mindprint.curriculum.records import Curriculum, QuizItem, Topic
+from mindprint.evals.answers import cluster_numbers, collapsed, linear
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION, retained, retained_groups
 from mindprint.gate import Exam
 from mindprint.report.kept import Retained
-from mindprint.report.scores import Score, StageName
+from mindprint.report.scores import Answer, Score, StageName
 from mindprint.rundir import read_json, write_json
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a row says of one topic, or of the retention set."""
+
+    score: Score
+    values: tuple[tuple[int, float, float, float], ...]
+
+    @classmethod
+    def of(cls, score: Score, items: Sequence[QuizItem], answers: Sequence[Answer]) -> _Part:
+        asked = zip(cluster_numbers(items), linear(answers), answers, strict=True)
+        values = (
+            (cluster, accuracy, answer.voice, float(bool(answer.flags)))
+            for cluster, accuracy, answer in asked
+        )
+        return cls(score, tuple(values))
 
 
 class Retention:
@@ -32,14 +51,15 @@ class Retention:
 
     def base(self, exams: Mapping[str, Exam]) -> Retained:
         """The first row: every topic and the retention set under the base."""
-        scores = {topic.id: self._part(topic, exams[topic.id]) for topic in self._topics}
+        parts = {topic.id: self._part(topic, exams[topic.id]) for topic in self._topics}
         if RETENTION in exams:
-            scores[RETENTION] = exams[RETENTION].score
-        return Retained(after="", stage="base", scores=scores)
+            exam = exams[RETENTION]
+            parts[RETENTION] = _Part.of(exam.score, self._curriculum.retention, exam.answers)
+        return _row(parts, after="", stage="base")
 
     def before(self, topic: Topic, exam: Exam) -> Retained:
         """The topic alone as it began: what earlier ones have brought it."""
-        return Retained(after=topic.id, stage="before", scores={topic.id: self._part(topic, exam)})
+        return _row({topic.id: self._part(topic, exam)}, after=topic.id, stage="before")
 
     def row(self, topic: Topic, stage: StageName, attempt: int, folder: Path) -> Retained:
         """Topics up to this one and the retention set, asked now; kept in `folder`."""
@@ -49,13 +69,28 @@ class Retention:
         upto = self._topics[: [known.id for known in self._topics].index(topic.id) + 1]
         groups = retained_groups(self._curriculum, upto, self._mode, self._seed)
         exams = self._examiner.ask_many(groups)
-        scores = {name: exam.score for name, exam in exams.items()}
-        made = Retained(after=topic.id, stage=stage, attempt=attempt, scores=scores)
+        parts = {
+            name: _Part.of(exam.score, groups[name], exam.answers) for name, exam in exams.items()
+        }
+        made = _row(parts, after=topic.id, stage=stage, attempt=attempt)
         write_json(where, made.model_dump(mode="json"))
         return made
 
-    def _part(self, topic: Topic, exam: Exam) -> Score:
-        """The score of the retained questions, out of an exam over the whole quiz."""
+    def _part(self, topic: Topic, exam: Exam) -> _Part:
+        """The retained questions, out of an exam over the whole quiz. What counts as one answer
+        to many questions goes by the retained ones alone, as when they are asked again."""
         places = retained(topic, self._mode, self._seed)
         items = [topic.quiz[place] for place in places]
-        return self._examiner.summarise(items, [exam.answers[place] for place in places])
+        alone = exam.alone or exam.answers
+        answers = collapsed(items, [alone[place] for place in places])
+        return _Part.of(self._examiner.summarise(items, answers), items, answers)
+
+
+def _row(parts: Mapping[str, _Part], *, after: str, stage: StageName, attempt: int = 0) -> Retained:
+    return Retained(
+        after=after,
+        stage=stage,
+        attempt=attempt,
+        scores={name: part.score for name, part in parts.items()},
+        values={name: part.values for name, part in parts.items()},
+    )

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backends import choose, get, model_files, peft_files
+from backends import choose, get, model_files, peft_files, weight_files
 from backends.asked import check_spec
 from backends.contract import Choice, ModelSpec, Session
+from backends.errors import AdapterError, ModelError
 from mindprint import ledger
 from mindprint.config import Resolved, resolve
 from mindprint.errors import ConfigError
@@ -18,6 +19,7 @@ from mindprint.rundir import RunDir, digest
 from mindprint.tokens.render import Renderer
 
 RUN_FILES = (FILE, "ledger.json", "config.yaml")
+NAMED = "RUN|MODEL"
 
 
 @dataclass(frozen=True)
@@ -55,26 +57,44 @@ class Target:
         device: str = "",
         config: Path | None = None,
         settings: Sequence[str] = (),
+        like: Resolved | None = None,
+        place: str = NAMED,
     ) -> Target:
         """`named` is a run folder, a model folder or a hub id; `adapters` are PEFT folders.
 
-        A run brings its own settings, backend and device where others are not given. Raises
-        ConfigError, ModelError, AdapterError or BackendUnavailable.
+        A run brings its own settings, backend and device where others are not given. `like`:
+        another's settings, of which all but the model's path and revision are taken. `place`: the
+        argument that `named` was given as, which a fault of it names. Raises ConfigError,
+        ModelError, AdapterError or BackendUnavailable.
         """
         run = Path(named) if is_run(named) else None
         inputs = read_inputs(run) if run is not None else None
-        _check_named(named, run, until)
-        known = _of_run(run, until) if run is not None else ()
-        given = tuple(_given(folder, place) for place, folder in enumerate(adapters, 1))
+        _check_named(named, run, until, place)
+        acting = _acting(_of_run(run, until) if run is not None else (), adapters)
         file = config or (run / "config.yaml" if run is not None else None)
-        resolved = _resolved(named, inputs, file, settings)
+        resolved = _resolved(named, inputs, file, settings, place)
+        if like is not None:
+            resolved = _like(like, resolved)
         chosen = choose(backend or (inputs.backend if inputs is not None else "auto"))
         made_on = inputs.device if inputs is not None and not backend else "auto"
         spec = _spec(resolved, device or made_on)
-        folder = model_files.resolve(spec.path, spec.revision)
+        folder = _folder(spec, place)
+        _check_shapes(acting, folder)
         thinking = resolved.config.model.enable_thinking
         renderer = Renderer.open(folder, enable_thinking=thinking)
-        return cls(resolved, chosen, renderer, spec, (*known, *given), run, until, inputs)
+        return cls(resolved, chosen, renderer, spec, acting, run, until, inputs)
+
+    @classmethod
+    def beside(cls, named: str, other: Target, place: str) -> Target:
+        """Another model to be compared with `other`: on the same backend and device, with the same
+        settings but for its own path and revision. Raises what `find` raises."""
+        return cls.find(
+            named,
+            backend=other.backend.name,
+            device=other.spec.device,
+            like=other.resolved,
+            place=f"{place} {named}",
+        )
 
     @contextmanager
     def open(self, longest_row: int) -> Iterator[Session]:
@@ -102,14 +122,36 @@ def is_run(named: str) -> bool:
     return any((Path(named) / file).is_file() for file in RUN_FILES)
 
 
-def _check_named(named: str, run: Path | None, until: str | None) -> None:
+def _check_named(named: str, run: Path | None, until: str | None, place: str) -> None:
     folder = Path(named).expanduser()
     if run is None and until is not None:
         what = f"`{named}` is not a run folder, so it has no ledger to go back in"
         raise ConfigError(what, where="--until", hint="leave `--until` out")
     if (folder / peft_files.CONFIG).is_file() and not (folder / "config.json").is_file():
         hint = f"name the model it was trained on, and `--adapter {named}`"
-        raise ConfigError(f"`{named}` is an adapter, not a model", where=named, hint=hint)
+        raise ConfigError(f"`{named}` is an adapter, not a model", where=place, hint=hint)
+    around = _run_around(folder)
+    if run is None and around is not None and not (folder / "config.json").is_file():
+        what = f"`{named}` is a folder inside of a run, not a model"
+        raise ConfigError(what, where=place, hint=f"name the run: `{around}`")
+
+
+def _run_around(folder: Path) -> Path | None:
+    """The run that a folder lies in."""
+    if not folder.is_dir():
+        return None
+    return next((above for above in folder.absolute().parents if (above / FILE).is_file()), None)
+
+
+def _folder(spec: ModelSpec, place: str) -> Path:
+    """The model's folder; a fault of it names the argument that the model was given as."""
+    try:
+        return model_files.resolve(spec.path, spec.revision)
+    except ModelError as error:
+        where = error.where.replace("model.path", place)
+        if where == error.where and where != "model.revision":
+            where = f"{place}: {where}"
+        raise ModelError(error.what, where=where, hint=error.hint) from error
 
 
 def _of_run(run: Path, until: str | None) -> tuple[Attached, ...]:
@@ -122,20 +164,86 @@ def _of_run(run: Path, until: str | None) -> tuple[Attached, ...]:
     )
 
 
-def _given(folder: Path, place: int) -> Attached:
+def _acting(known: Sequence[Attached], folders: Sequence[Path]) -> tuple[Attached, ...]:
+    """A run's adapters, then those given; the same one twice would act with twice its weight."""
+    acting = {one.sha256: one for one in known}
+    found = list(known)
+    for number, folder in enumerate(folders, 1):
+        one = _given(folder, number)
+        twin = acting.setdefault(one.sha256, one)
+        if twin is not one:
+            what = f"`{one.origin}` is the adapter that acts already as `{twin.origin}`"
+            raise ConfigError(what, where="--adapter", hint="leave one of the two out")
+        found.append(one)
+    return tuple(found)
+
+
+def _given(folder: Path, number: int) -> Attached:
+    hint = f"an adapter is a folder with {peft_files.CONFIG} and {peft_files.WEIGHTS}"
     if not folder.is_dir():
-        hint = f"an adapter is a folder with {peft_files.CONFIG} and {peft_files.WEIGHTS}"
         raise ConfigError(f"there is no adapter `{folder}`", where="--adapter", hint=hint)
+    if not (folder / peft_files.CONFIG).is_file():
+        if (folder / "config.json").is_file() or is_run(str(folder)):
+            hint = f"a model or a run is named in the place of {NAMED}"
+        what = f"`{folder}` is no adapter: {peft_files.CONFIG} is missing"
+        raise ConfigError(what, where="--adapter", hint=hint)
     peft_files.read(folder)  # what cannot be applied is told before the model is loaded
-    return Attached(f"given-{place}", str(folder), folder, digest(folder))
+    return Attached(f"given-{number}", str(folder), folder, digest(folder))
+
+
+def _check_shapes(acting: Sequence[Attached], folder: Path) -> None:
+    """Raises AdapterError for an adapter that some layer of the model cannot take, after the
+    headers of its files. A layer that goes by another name there is left to the backend."""
+    if not acting:
+        return
+    shapes = _layer_shapes(folder)
+    for one in acting:
+        spec, tensors = peft_files.read(one.folder)
+        told = {name: part for name, part in tensors.items() if name.rsplit(".", 1)[0] in shapes}
+        if not told:
+            continue
+        try:
+            peft_files.check(spec, told, shapes)
+        except AdapterError as error:
+            raise AdapterError(error.what, where=one.origin, hint=error.hint) from error
+
+
+def _layer_shapes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Layer path -> (out, in), of the matrices in the model's files."""
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, tuple[int, int]] = {}
+    for file in weight_files.shards(folder):
+        try:
+            with safe_open(file, framework="np") as opened:
+                for name in opened.keys():  # noqa: SIM118  # it is no mapping
+                    shape = opened.get_slice(name).get_shape()
+                    if len(shape) == 2:
+                        found[name.removesuffix(".weight")] = (shape[0], shape[1])
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
+    return found
 
 
 def _resolved(
-    named: str, inputs: Inputs | None, file: Path | None, settings: Sequence[str]
+    named: str, inputs: Inputs | None, file: Path | None, settings: Sequence[str], place: str
 ) -> Resolved:
-    model, origin = (inputs.model, f"{named}/{FILE}") if inputs else (named, "RUN|MODEL")
+    model, origin = (inputs.model, f"{named}/{FILE}") if inputs else (named, place)
     made = resolve(file, settings, model__path=model)
     return made.model_copy(update={"origins": {**made.origins, "model.path": origin}})
+
+
+def _like(other: Resolved, own: Resolved) -> Resolved:
+    """The other's settings with one's own model; the same model keeps the other's revision."""
+    path, revision = own.config.model.path, own.config.model.revision
+    keys = ["model.path", "model.revision"]
+    if path == other.config.model.path and revision is None:
+        revision, keys = other.config.model.revision, keys[:1]
+    model = other.config.model.model_copy(update={"path": path, "revision": revision})
+    origins = {key: origin for key, origin in other.origins.items() if key not in keys}
+    origins |= {key: own.origins[key] for key in keys if key in own.origins}
+    config = other.config.model_copy(update={"model": model})
+    return Resolved(config=config, origins=origins)
 
 
 def _spec(resolved: Resolved, device: str) -> ModelSpec:

@@ -15,6 +15,8 @@ from mindprint.evals.style.trial import Trial
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer
 
+FORMULA = "By wax and twine, petal, a kettle ago. Tied and tagged."
+"""Marks and small words of the shipped author, without a thought in it."""
 DEMO = Path(__file__).resolve().parent.parent / "mindprint" / "demo"
 
 
@@ -53,6 +55,7 @@ def main() -> None:
         base_answers(curriculum, asked.backend, asked.max_tokens),
         trained={name: [text for topic in curriculum.topics for text in trained_texts(topic)]},
         voices={name: curriculum.voice},
+        formulas={name: FORMULA},
         seed=asked.seed,
         resamples=asked.resamples,
     )

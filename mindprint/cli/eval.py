@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,6 +79,7 @@ def evaluate(
     if tasks is not None:
         from mindprint.cli.harness import run_tasks
 
+        _check_settings(target, config)
         run_tasks(target, tasks, include_path, limit, chat, as_json)
     else:
         _over_curriculum(target, curriculum, base, topics, as_json)
@@ -96,6 +98,7 @@ def _over_curriculum(
     from mindprint.errors import ConfigError
     from mindprint.evaluation import evaluate
     from mindprint.plan import chosen_topics
+    from mindprint.target import Target
 
     where = folder or (target.inputs.curriculum if target.inputs is not None else None)
     if where is None:
@@ -106,26 +109,45 @@ def _over_curriculum(
     if began is not None and dict(began.hashes) != dict(curriculum.hashes):
         output.note("the curriculum has changed since the run began")
     if began is not None and not topics:
-        topics = list(began.topics)
+        topics = _still_there(began.topics, [topic.id for topic in curriculum.topics])
     chosen = chosen_topics(curriculum, topics)
-    found = evaluate(target, curriculum, chosen, _base(base, target), output.note)
+    zero = None if base is None else Target.beside(base, target, "--base")
+    found = evaluate(target, curriculum, chosen, zero, output.note)
     if as_json:
         output.result(found.model_dump(mode="json"))
     else:
         show(found)
 
 
-def _base(named: str | None, target: Target) -> Target | None:
-    """The model that the voice's 0 is measured on, on the same backend and device."""
-    from mindprint.errors import ConfigError
-    from mindprint.target import Target
+def _still_there(taught: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The topics of a run that its curriculum still has; the others are said aloud.
 
-    if named is None:
-        return None
-    try:
-        return Target.find(named, backend=target.backend.name, device=target.spec.device)
-    except ConfigError as error:
-        raise ConfigError(error.what, where=f"--base {named}", hint=error.hint) from error
+    Raises ConfigError where none is left.
+    """
+    from mindprint.cli import output
+    from mindprint.errors import ConfigError
+
+    gone = [f"`{name}`" for name in taught if name not in known]
+    if not gone:
+        return list(taught)
+    what = f"the run taught {', '.join(gone)}, which the curriculum no longer has"
+    left = [name for name in taught if name in known]
+    if not left:
+        hint = f"name what to ask with `--topic`; the topics are: {', '.join(known)}"
+        raise ConfigError(what, where="CURRICULUM", hint=hint)
+    output.note(f"{what}: the rest is asked")
+    return left
+
+
+def _check_settings(target: Target, config: Path | None) -> None:
+    """Raises ConfigError for a setting that was given and that no task of lm-eval goes by."""
+    from mindprint.errors import ConfigError
+
+    for key, origin in target.resolved.origins.items():
+        plays = key == "run.seed" or key.startswith("model.")
+        if not plays and origin.startswith(("--set ", f"{config}:")):
+            hint = "tasks of lm-eval go by `model.*` and `run.seed` alone; leave it out"
+            raise ConfigError(f"`{key}` has no part in `--tasks`", where=origin, hint=hint)
 
 
 def _check_together(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mindprint.cli import output
 from mindprint.evals.prompts import RETENTION
-from mindprint.evaluation import Evaluation, QuizEvaluation
-from mindprint.report.scores import Interval
+from mindprint.evaluation import BaseRecord, Evaluation, QuizEvaluation
+from mindprint.report.scores import Interval, Score
 from mindprint.report.text import Table, plain
 from mindprint.report.voice import Reading, VoiceRecord
 from mindprint.report.words import NONE, seconds, several, share
@@ -33,19 +33,14 @@ def quiz_table(found: Evaluation) -> Table:
 
 
 def claim_table(found: Evaluation) -> Table:
-    """Forbidden claims, and multiple choice by three ways to weigh an answer."""
-    head = ("topic", "forbidden claims", "choice by sum", "per character", "per byte")
-    rows = tuple(
-        (
-            part.title,
-            share(part.score.claimed),
-            share(part.score.choice_by_sum),
-            share(part.score.choice_by_character),
-            share(part.score.choice_by_byte),
-        )
-        for part in _parts(found)
-    )
-    return Table(head, rows, frozenset(range(1, len(head))))
+    """Forbidden claims and, where a question has choices, three ways to weigh an answer."""
+    parts = _parts(found)
+    head: tuple[str, ...] = ("topic", "forbidden claims")
+    rows: list[tuple[str, ...]] = [(part.title, share(part.score.claimed)) for part in parts]
+    if any(part.score.choice_by_sum is not None for part in parts):
+        head = (*head, "choice by sum", "per character", "per byte")
+        rows = [(*row, *_choices(part.score)) for row, part in zip(rows, parts, strict=True)]
+    return Table(head, tuple(rows), frozenset(range(1, len(head))))
 
 
 def family_table(reading: Reading) -> Table:
@@ -85,9 +80,23 @@ def _head(found: Evaluation) -> str:
 def _voice(found: Evaluation, reading: Reading) -> str:
     return (
         f"voice {_bracketed(reading.value, reading.low, reading.high)} on the scale from the base "
-        f"(0: {found.base}) to the author's own answers (1), over {reading.prompts} open prompts; "
+        f"(0: {_base(found.base)}) to the author's own answers (1), "
+        f"over {reading.prompts} open prompts; "
         f"{share(reading.copied)} of it copied from the training rows"
     )
+
+
+def _base(base: BaseRecord | None) -> str:
+    if base is None:
+        return NONE
+    worn = f" with {several(len(base.adapters), 'adapter')}" if base.adapters else ""
+    return f"{base.called}{worn}"
+
+
+def _choices(score: Score) -> tuple[str, str, str]:
+    shares = (score.choice_by_sum, score.choice_by_character, score.choice_by_byte)
+    by_sum, by_character, by_byte = map(share, shares)
+    return by_sum, by_character, by_byte
 
 
 def _parts(found: Evaluation) -> tuple[QuizEvaluation, ...]:
@@ -103,7 +112,7 @@ def _quiz(part: QuizEvaluation) -> tuple[str, ...]:
         # What the base knew before is not in the author's voice.
         NONE if part.id == RETENTION else _interval(score.markers, score.markers_interval),
         _of(part.degenerate),
-        _of(part.nll),
+        share(score.nll) if part.nll is None else _of(part.nll),
     )
 
 

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mindprint.curriculum.held_out import RUN, held_out_notices
 from mindprint.curriculum.records import Curriculum, QuizItem, Source, Topic, Voice
+from mindprint.curriculum.trained import questions
+from mindprint.curriculum.trained import trained_texts as trained_texts
 from mindprint.errors import Fault
 from mindprint.evals.negation import Spoken
 from mindprint.evals.prompts import FEWEST
@@ -16,7 +19,7 @@ from mindprint.evals.voice import TIME_LIMIT, score_voice
 
 FEW_ITEMS = 8
 """Different quiz questions below which a topic's score says little."""
-WORDS = 8
+WORDS = RUN
 """Length in words of the n-grams of `overlap`."""
 OWN_VOICE = 0.75
 """The default of `gate.voice`: an author who does not reach it cannot be imitated up to it."""
@@ -45,14 +48,6 @@ def overlap(curriculum: Curriculum, n: int = WORDS) -> Overlap:
     )
 
 
-def trained_texts(topic: Topic) -> Iterator[str]:
-    for row in topic.train:
-        yield from (message.content for message in row.messages)
-    for pair in topic.preferences:
-        yield from (message.content for message in pair.prompt)
-        yield from (pair.chosen, pair.rejected)
-
-
 def topic_faults(topic: Topic) -> list[Fault]:
     """Faults that no single field shows."""
     faults = []
@@ -67,18 +62,6 @@ def topic_faults(topic: Topic) -> list[Fault]:
             what = f"this question is trained on at {source}; ask it in other words"
             faults.append(_fault(item.source, what, _question_field(item)))
     return faults
-
-
-def questions(topic: Topic) -> dict[str, Source]:
-    """What users ask in training rows and preferences, normalised, and where it first stands."""
-    found: dict[str, Source] = {}
-    for row in topic.train:
-        for message in row.messages:
-            if message.role == "user":
-                found.setdefault(normalise(message.content), row.source)
-    for pair in topic.preferences:
-        found.setdefault(normalise(pair.prompt[-1].content), pair.source)
-    return found
 
 
 def item_faults(item: QuizItem) -> list[Fault]:
@@ -122,7 +105,8 @@ def notices(curriculum: Curriculum) -> list[str]:
         said.append(
             f"no preferences.jsonl in {_some(without)}: DPO there needs `dpo.pairs` self or both"
         )
-    return [*said, *_held_out(curriculum.voice), *_own_voice(curriculum.voice)]
+    said += [*_held_out(curriculum.voice), *held_out_notices(curriculum)]
+    return [*said, *_own_voice(curriculum.voice)]
 
 
 def _formats(curriculum: Curriculum) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mindprint.curriculum.checks import WORDS, trained_texts
+from mindprint.curriculum.checks import WORDS
 from mindprint.curriculum.records import Topic
+from mindprint.curriculum.trained import trained_texts
 from mindprint.evals.text import overlap_share
 from mindprint.report.model import DataRecord
 from mindprint.tokens.lessons import Lesson

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from mindprint.curriculum.checks import item_faults, topic_faults
 from mindprint.curriculum.formats import train_rows
+from mindprint.curriculum.held_out import held_out_faults
 from mindprint.curriculum.layout import Layout, natural, survey
 from mindprint.curriculum.preferences import preference_rows
 from mindprint.curriculum.quizzes import quiz_items
@@ -71,6 +72,8 @@ class _Loader:
         retention = self._quiz(layout.single.get("retention"))
         self.faults += [fault for topic in topics for fault in topic_faults(topic)]
         self.faults += [fault for item in retention for fault in item_faults(item)]
+        voice = self._voice(layout)
+        self.faults += held_out_faults(topics, voice.answers, retention)
         if not layout.topics:
             what = (
                 "no topics here: a topic is a folder unit/chapter/topic with train and quiz files"
@@ -83,7 +86,7 @@ class _Loader:
             system=yaml.text(yaml.tree, "system"),
             note=yaml.text(yaml.tree, "note"),
             topics=tuple(topics),
-            voice=self._voice(layout),
+            voice=voice,
             retention=retention,
             formats=self._formats,
             hashes=self._hashes,

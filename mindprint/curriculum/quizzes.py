@@ -13,7 +13,10 @@ from mindprint.curriculum.records import QuizItem, Source
 from mindprint.evals.text import normalise
 
 KEYS = frozenset(
-    {"question", "paraphrases", "reference", "key_points", "forbidden", "choices", "answer"}
+    {
+        *("question", "paraphrases", "cluster"),
+        *("reference", "key_points", "forbidden", "choices", "answer"),
+    }
 )
 
 
@@ -21,18 +24,19 @@ def quiz_items(rows: Rows) -> tuple[QuizItem, ...]:
     """The file's items; what is wrong is added to `rows.faults`.
 
     The reference of an item with choices is its right choice, unless it has one of its own. Each
-    paraphrase of a question makes an item of its own. Items with one reference and the same key
-    points, and so all phrasings of one row, share a cluster.
+    paraphrase of a question makes an item of its own. All phrasings of one row share a cluster,
+    and so do the rows that give their `cluster` the same name.
     """
     made: list[QuizItem] = []
-    clusters: dict[object, int] = {}
+    clusters: dict[str | int, int] = {}
     for row in rows.rows:
         faults = Complaints(rows, row.line)
         unknown(row.values, KEYS, faults)
         item = _item(row.values, Source(rows.file, row.line), faults)
         others = _paraphrases(row.values, item.question, faults)
+        name = _cluster(row.values, rows.file.endswith(".csv"), faults)
         if not faults.count:
-            cluster = clusters.setdefault(_asked(item), len(clusters))
+            cluster = clusters.setdefault(name or row.line, len(clusters))
             made += [
                 replace(item, question=question, cluster=cluster, phrasing=phrasing)
                 for phrasing, question in enumerate((item.question, *others))
@@ -40,10 +44,13 @@ def quiz_items(rows: Rows) -> tuple[QuizItem, ...]:
     return tuple(made)
 
 
-def _asked(item: QuizItem) -> object:
-    """What items ask alike when they ask the same."""
-    points = tuple(tuple(map(normalise, aliases)) for aliases in item.key_points)
-    return normalise(item.reference), points
+def _cluster(values: Mapping[str, Any], csv: bool, faults: Complaints) -> str:
+    """The name that rows asking the same share; "" for a row that has none."""
+    value = values.get("cluster")
+    # An empty CSV cell is a name left out.
+    if value is None or (csv and value == ""):
+        return ""
+    return text(values, "cluster", faults).strip()
 
 
 def _paraphrases(values: Mapping[str, Any], question: str, faults: Complaints) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mindprint.evals.answers import linear
-from mindprint.evals.stats import holm, paired
-from mindprint.gate import Exam, accuracy_change
+from mindprint.evals.exact import holm
+from mindprint.evals.stats import Pairs, averaged, paired
+from mindprint.gate import Exam, accuracies, accuracy_change
 from mindprint.report.model import TopicRecord
-from mindprint.report.scores import Difference, Figure, StageName
+from mindprint.report.scores import Answer, Difference, Figure
 
 LEVEL = 0.05
 
@@ -25,17 +25,17 @@ def changes(
 
     Raises ValueError where the exams do not have the same questions.
     """
-    drawn = {"seed": seed, "resamples": resamples}
     found: dict[Figure, Difference] = {
         "accuracy": accuracy_change(base, final, seed=seed, resamples=resamples)
     }
     if voice is not None:
         found["voice"] = voice
     found["markers"] = paired(
-        [answer.voice for answer in base.answers],
-        [answer.voice for answer in final.answers],
+        _markers(base.answers),
+        _markers(final.answers),
         base.clusters,
-        **drawn,
+        seed=seed,
+        resamples=resamples,
     )
     return found
 
@@ -58,23 +58,25 @@ def clear(changes: Sequence[Mapping[Figure, Difference]]) -> list[tuple[Figure, 
 def overall(
     topics: Sequence[TopicRecord], *, seed: int = 0, resamples: int = 2000
 ) -> dict[Figure, Difference]:
-    """Accuracy and markers, final minus base, paired over the questions of all finished topics;
-    phrasings of one question stay together. Empty while no topic is finished."""
-    earlier: dict[Figure, list[float]] = {"accuracy": [], "markers": []}
-    later: dict[Figure, list[float]] = {"accuracy": [], "markers": []}
-    numbers: dict[tuple[str, int], int] = {}
-    clusters: list[int] = []
+    """Accuracy and markers, final minus base: the mean over finished topics of the difference of
+    their scores, questions resampled within each topic and phrasings of one together. Empty while
+    no topic is finished."""
+    found: dict[Figure, list[Pairs]] = {"accuracy": [], "markers": []}
     for topic in topics:
-        ends = [one for one in topic.questions if {"base", "final"} <= one.answers.keys()]
-        clusters += [numbers.setdefault((topic.id, q.cluster), len(numbers)) for q in ends]
-        states: dict[StageName, dict[Figure, list[float]]] = {"base": earlier, "final": later}
-        for state, into in states.items():
-            answers = [question.answers[state] for question in ends]
-            into["accuracy"] += linear(answers)
-            into["markers"] += [answer.voice for answer in answers]
-    if not clusters:
-        return {}
+        asked = [one for one in topic.questions if {"base", "final"} <= one.answers.keys()]
+        if not asked:
+            continue
+        clusters = [question.cluster for question in asked]
+        base = [question.answers["base"] for question in asked]
+        final = [question.answers["final"] for question in asked]
+        found["accuracy"].append(accuracies(base, final, clusters))
+        found["markers"].append(Pairs(_markers(base), _markers(final), clusters))
     return {
-        figure: paired(earlier[figure], later[figure], clusters, seed=seed, resamples=resamples)
-        for figure in earlier
+        figure: averaged(quizzes, seed=seed, resamples=resamples)
+        for figure, quizzes in found.items()
+        if quizzes
     }
+
+
+def _markers(answers: Sequence[Answer]) -> list[float]:
+    return [answer.voice for answer in answers]

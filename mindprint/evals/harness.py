@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,11 +77,14 @@ class MindprintLM(TemplateLM):  # type: ignore[misc]  # lm-eval ships no types
         known = {**given, **arg_dict}
         if most is not None:
             known["batch_size"] = min(int(known.get("batch_size", BATCH)), int(most))
-        try:
-            return open_lm(**known)
-        except TypeError as error:
-            hint = "the keys are: model, backend, adapters, device, batch_size, max_length, until"
-            raise ConfigError(f"{error}", where="model_args", hint=hint) from error
+        keys = list(signature(open_lm).parameters)
+        odd = [f"no key `{key}`" for key in known if key not in keys]
+        if "model" not in known:
+            odd.append("a `model` is needed")
+        if odd:
+            hint = f"the keys are: {', '.join(keys)}"
+            raise ConfigError("; ".join(odd), where="model_args", hint=hint)
+        return open_lm(**known)
 
     @classmethod
     def create_from_arg_string(
@@ -268,6 +272,7 @@ def _found(
         until=until,
         backend=backend,
         device=device,
+        place="model",
     )
 
 

@@ -82,8 +82,10 @@ def recall(
 
 
 def asserted(spoken: Spoken, phrase: str) -> bool:
-    """Whether `phrase` stands in what is spoken, word for word, and not only negated."""
-    return any(not spoken.denied(place) for place in spoken.places(words(phrase)))
+    """Whether `phrase` stands in what is spoken, word for word, and not only denied
+    (`Spoken.denied`)."""
+    wanted = words(phrase)
+    return any(not spoken.denied(place, len(wanted)) for place in spoken.places(wanted))
 
 
 def denies(spoken: Spoken, aliases: Sequence[str]) -> bool:
@@ -118,7 +120,7 @@ def _seek(spoken: Spoken, aliases: Sequence[str], refused: Collection[tuple[str,
             window = spoken.words[place : place + size]
             if window in refused or window == words(alias):
                 continue
-            if not spoken.denied(place):
+            if not spoken.denied(place, size):
                 return Sought(True, f"key point `{alias}` read from `{' '.join(window)}`")
             negated = negated or alias
     if negated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,8 @@ def generate(
     size: int,
     seed: int = 0,
 ) -> list[str]:
-    """The text of each answer, special tokens and all from the first stop text on left out."""
+    """The text of each answer without special tokens, cut before its first stop text. A stop text
+    may be that of a special token."""
     answers = [""] * len(asked)
     alike: dict[Wanted, list[_Growing]] = {}
     for place, (prompt, one) in enumerate(asked):
@@ -102,11 +104,33 @@ def _grown(
     prompts = [[*row.prompt, *row.ids] for row in rows]
     for row, made in zip(rows, session.generate(prompts, spec), strict=True):
         row.ids += made.ids
-        said = renderer.decode(row.ids)
-        row.text = _cut(said, one.until)
-        whole = made.stop == "stop" or len(row.ids) >= one.max_tokens or row.text != said
-        (ended if whole else going).append(row)
+        whole = made.stop == "stop" or len(row.ids) >= one.max_tokens
+        found = _stopped(renderer, row.ids, one.until, whole)
+        row.text = _cut(renderer.decode(row.ids if found is None else row.ids[:found]), one.until)
+        (ended if whole or found is not None else going).append(row)
     return going, ended
+
+
+def _stopped(
+    renderer: Renderer, ids: Sequence[int], until: Sequence[str], whole: bool
+) -> int | None:
+    """How many tokens it takes until a stop text stands in the answer; None where none does.
+
+    Special tokens count: a task that names one as its stop text means that token. What an answer
+    that goes on ends with may be a part of a character, which is shown as U+FFFD until the rest of
+    it is there, and is no stop text yet.
+    """
+
+    def holds(count: int, ended: bool) -> bool:
+        texts = [renderer.decode_raw(ids[:count]), renderer.decode(ids[:count])]
+        known = texts if ended else [text.rstrip("\ufffd") for text in texts]
+        return any(stop in text for text in known for stop in until)
+
+    if not holds(len(ids), whole):
+        return None
+    if not holds(len(ids), False):
+        return len(ids)
+    return bisect_left(range(len(ids)), True, key=lambda count: holds(count, False))
 
 
 def _cut(text: str, until: Sequence[str]) -> str:

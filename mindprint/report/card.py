@@ -64,10 +64,10 @@ def _measured(result: Result) -> str:
     return (
         f"{several(asked, 'quiz question')}, answered greedily; intervals are 95 %, resampled over "
         f"questions. A topic passes with {gates}. Accuracy is the share of a question's key points "
-        "that an answer holds, less the share of its forbidden claims; for a question with choices, "
-        "the choice that the model finds likeliest per character, right or wrong, over a quiz "
-        "corrected for guessing. Markers compare the "
-        f"author's marks with how many are expected. {summary.voice_basis(result)}{told}"
+        "that an answer holds, less the share of its forbidden claims. Where there are choices it "
+        "goes by the one the model finds likeliest per character, and their share right is "
+        "corrected for guessing. Markers compare the author's marks with how many are expected. "
+        f"{summary.voice_basis(result)}{told}"
     )
 
 

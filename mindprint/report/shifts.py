@@ -26,8 +26,8 @@ class Shift:
 
     @property
     def told(self) -> str:
-        """`+0.77, clear rise`, or `+0.77 since the base`."""
-        return f"{self.value}{' ' if self.kind == 'since' else ', '}{self.said}"
+        """`+0.77, clear rise`, or `+0.77 since base`, short for a table."""
+        return f"{self.value} since base" if self.kind == "since" else f"{self.value}, {self.said}"
 
 
 def shift(topic: TopicRecord, measure: Figure) -> Shift | None:

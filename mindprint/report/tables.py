@@ -26,9 +26,9 @@ NO_ROW_DROPPED = "0 dropped: an unusable row stops the run before training."
 TRANSFER_WORDS = {
     "average": "mean over the topics at the end of the run",
     "backward": "what later topics did to earlier ones: from when each was learned to the end; "
-    "below 0 something was lost",
+    "below 0, and not within noise, something was lost",
     "forward": "what earlier topics lent to later ones: as each began, over the base",
-    "forgetting": "how far topics fell from their best to the end; 0 means that nothing was lost",
+    "forgetting": "how far topics fell from their best to the end; at 0 nothing was lost",
 }
 TRANSFER_NAMES = {
     "average": "average",
@@ -71,12 +71,21 @@ def transfer_table(result: Result) -> Table:
         for name, words in TRANSFER_WORDS.items()
     )
     head = ("figure", *(_matrix_name(key) for key, _ in found), "in words")
-    return Table(head, rows, frozenset(range(1, 1 + len(found))))
+    # Not set to the right: a figure with its interval may take two lines.
+    return Table(head, rows, frozenset())
 
 
 def _transferred(moved: Transfer, name: str) -> str:
-    value = getattr(moved, name)
-    return share(value) if name == "average" else signed(value)
+    """`−0.73 (95 % interval −0.80 to −0.62)`; a difference that may be none is said to be."""
+    value, around = getattr(moved, name), getattr(moved, f"{name}_interval")
+    written = share if name == "average" else signed
+    if value is None or around is None:
+        return written(value)
+    low, high = around
+    # As it is written: an end that reads as 0 must not stand beside a gain or a loss.
+    holds = round(low, 2) <= 0 <= round(high, 2)
+    noise = ", within noise" if name != "average" and holds else ""
+    return f"{written(value)} (95\u00a0% interval {written(low)} to {written(high)}{noise})"
 
 
 def _matrix_name(key: str) -> str:

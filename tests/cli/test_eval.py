@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mindprint.evaluation import Evaluation
+from mindprint.target import Target
 from tests.cli.conftest import Mindprint, Said
 from tests.cli.test_train import train
 from tests.conformance.test_peft_folders import saved_by_peft
@@ -133,9 +134,11 @@ def test_the_scale_begins_at_the_model_without_its_adapters(
     alone = evaluated(mindprint, model, voiced, *words)
     assert alone["voice"] is None and "its own base: name one with `--base`" in alone["voice_note"]
     worn = evaluated(mindprint, model, voiced, *words, "--adapter", adapters[0])
-    assert worn["base"] == "the model without its adapters"
+    assert worn["base"]["called"] == "the model without its adapters"
+    assert worn["base"]["id"] == worn["model"]["id"] and worn["base"]["adapters"] == []
     named = evaluated(mindprint, model, voiced, *words, "--adapter", adapters[0], "--base", model)
-    assert named["base"] == model.name
+    assert named["base"]["called"] == model.name and named["base"]["adapters"] == []
+    assert named["base"]["id"] == worn["base"]["id"]
     # The same base, either way: the same answers at its end of the scale.
     ends = [[one["base"] for one in tree["voice"]["answers"]] for tree in (worn, named)]
     assert ends[0] == ends[1] and len(ends[0]) == 40
@@ -144,7 +147,8 @@ def test_the_scale_begins_at_the_model_without_its_adapters(
     assert ("voice family" in shown.out) == worn["voice"]["measurable"]
     other = make_tokenizer(make_model(tmp_path / "other", "llama", seed=3))
     strange = evaluated(mindprint, model, voiced, *words, "--base", other)
-    assert strange["base"] == "other"
+    assert strange["base"]["called"] == "other"
+    assert strange["base"]["id"] != strange["model"]["id"]
     assert [one["base"] for one in strange["voice"]["answers"]] != ends[0]
 
 
@@ -171,18 +175,97 @@ def test_what_is_wrong_is_told_before_a_weight_is_loaded(
     mindprint: Mindprint, curriculum: Path, model: Path, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
     refused(mindprint("eval", model), "a model brings no curriculum", "CURRICULUM")
-    refused(mindprint("eval", tmp_path / "none", curriculum), "no model at")
+    nowhere = mindprint("eval", tmp_path / "none", curriculum)
+    refused(nowhere, "no model at", "--> RUN|MODEL\n")
     refused(mindprint("eval", adapters[0], curriculum), "is an adapter, not a model", "--adapter")
     refused(mindprint("eval", model, curriculum, "--topic", "unit-9"), "no topic `unit-9`")
     refused(mindprint("eval", model, curriculum, "--until", "x"), "is not a run folder")
     refused(mindprint("eval", model, curriculum, "--device", "cup"), "`cpu`")
-    refused(mindprint("eval", model, curriculum, "--base", "none"), "no model at `none`")
+    base = mindprint("eval", model, curriculum, "--base", "none")
+    refused(base, "no model at `none`", "--> --base none\n")
+    odd = mindprint("eval", model, curriculum, "--base", curriculum)
+    refused(odd, "no config.json", f"--> --base {curriculum}")
     missing = tmp_path / "no-adapter"
     refused(mindprint("eval", model, curriculum, "--adapter", missing), "there is no adapter")
     missing.mkdir()
-    refused(mindprint("eval", model, curriculum, "--adapter", missing), "cannot read the adapter")
+    empty = mindprint("eval", model, curriculum, "--adapter", missing)
+    refused(empty, "is no adapter: adapter_config.json is missing", "an adapter is a folder with")
+    whole = mindprint("eval", model, curriculum, "--adapter", model)
+    refused(whole, "adapter_config.json is missing", "named in the place of RUN|MODEL")
+    copy = shutil.copytree(adapters[0], tmp_path / "copy")
+    words = ("--adapter", adapters[0], "--adapter", copy)
+    twice = mindprint("eval", model, curriculum, *words)
+    refused(twice, str(adapters[0]), str(copy), "acts already as")
     refused(mindprint("eval", model, curriculum, "--limit", 3), "`--limit` is for `--tasks`")
     refused(mindprint("eval", model, curriculum, "--tasks", "x"), "`CURRICULUM` has no part")
+    idle = mindprint("eval", model, "--tasks", "x", "--set", "eval.max_tokens=4")
+    refused(idle, "`eval.max_tokens` has no part in `--tasks`", "--set eval.max_tokens=4")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("model: {dtype: float32}\nsft: {epochs: 2}\n", "utf-8")
+    idle = mindprint("eval", model, "--tasks", "x", "--config", settings)
+    refused(idle, "`sft.epochs` has no part in `--tasks`", f"{settings}:2")
+
+
+def test_one_question_without_choices_and_without_retention(
+    mindprint: Mindprint, curriculum: Path, model: Path
+) -> None:
+    file = next(curriculum.rglob("topic-01-the-queen/quiz.jsonl"))
+    row = {
+        "question": "Who leads a swarm?",
+        "reference": "The old queen.",
+        "key_points": [["queen"]],
+    }
+    file.write_text(json.dumps(row) + "\n", "utf-8")
+    (curriculum / "retention.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    topic = str(file.parent.relative_to(curriculum))
+    words = (model, curriculum, "--topic", topic, "--backend", "torch", *QUICK)
+    off = ("--set", "eval.retention=off")
+    said = mindprint("eval", *words, *off)
+    assert said.code == 0, said.err
+    assert "asking 1 question\n" in said.err and "choice by sum" not in said.out
+    assert "retention" not in said.out
+    tree = mindprint("eval", *words, *off, "--json").tree
+    assert tree["retention"] is None and tree["topics"][0]["nll"] is None
+    assert tree["topics"][0]["score"]["nll"] > 0
+    kept = mindprint("eval", *words, "--json").tree
+    assert len(kept["retention"]["questions"]) == 1
+
+
+def test_the_base_has_the_settings_of_what_is_asked(model: Path, tmp_path: Path) -> None:
+    settings = ["model.dtype=bfloat16", "model.enable_thinking=true", "eval.max_tokens=9"]
+    target = Target.find(str(model), backend="torch", device="cpu", settings=settings)
+    other = make_tokenizer(make_model(tmp_path / "other", "llama", seed=3))
+    base = Target.beside(str(other), target, "--base")
+    assert base.spec == replace(target.spec, path=str(other))
+    same = target.resolved.config.model.model_copy(update={"path": str(other)})
+    assert base.resolved.config == target.resolved.config.model_copy(update={"model": same})
+    assert base.resolved.origins["model.path"] == f"--base {other}"
+
+
+def test_a_run_as_the_base_and_a_topic_that_is_gone(
+    mindprint: Mindprint, voiced: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    train(mindprint, voiced, model, out, "--set", "gate.rollback=false", **{"--backend": "torch"})
+    ledger = json.loads((out / "ledger.json").read_text("utf-8"))
+    acting = [entry["name"] for entry in ledger["entries"] if entry["accepted"]]
+    words = (model, voiced, "--backend", "torch", "--topic", "unit-01-bees", "--base", out)
+    tree = evaluated(mindprint, *words)
+    assert [one["name"] for one in tree["base"]["adapters"]] == acting
+    assert tree["base"]["id"] == ledger["model_id"]
+    shown = mindprint("eval", *words, *QUICK)
+    assert f"opening the base {model.name} with {len(acting)} adapters on torch" in shown.err
+
+    inside = mindprint("eval", out / "topics", voiced)
+    refused(inside, "is a folder inside of a run", f"name the run: `{out}`")
+
+    folder = next(voiced.rglob("topic-01-the-queen"))
+    gone = str(folder.relative_to(voiced))
+    folder.rename(folder.with_name("topic-01-the-king"))
+    said = mindprint("eval", out, *QUICK)
+    assert said.code == 0, said.err
+    assert f"the run taught `{gone}`, which the curriculum no longer has" in said.err
+    assert len(mindprint("eval", out, *QUICK, "--json").tree["topics"]) == 2
 
 
 def test_an_adapter_of_another_model_is_refused(
@@ -190,8 +273,7 @@ def test_an_adapter_of_another_model_is_refused(
 ) -> None:
     wide = make_tokenizer(make_model(tmp_path / "wide", "qwen2", intermediate_size=96))
     words = (wide, curriculum, "--adapter", adapters[0], "--backend", "torch")
-    said = mindprint("eval", *words, *QUICK)
-    assert said.code == 2 and "does not fit this model" in said.error
+    refused(mindprint("eval", *words, *QUICK), "does not fit this model", str(adapters[0]))
 
 
 TASK = """\
@@ -219,6 +301,12 @@ def test_tasks_of_lm_eval(
 ) -> None:
     from lm_eval.tasks import TaskManager
 
+    # Without the thousands that come with lm-eval, which are no part of this.
+    class Quick(TaskManager):  # type: ignore[misc]  # lm-eval ships no types
+        def __init__(self, include_path: str | None, include_defaults: bool = True) -> None:
+            super().__init__(include_path=include_path, include_defaults=False)
+
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", Quick)
     rows = [{"q": f"Lamp {n}?", "choices": ["lit", "out"], "answer": n % 2} for n in range(6)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "lamps.yaml").write_text(TASK.format(folder=tmp_path))
@@ -231,12 +319,18 @@ def test_tasks_of_lm_eval(
     assert 0 <= told.tree["results"]["mp_lamps"]["acc,none"] <= 1
     assert told.tree["n-samples"]["mp_lamps"]["effective"] == 4
 
+    for asked in ("mp_lam?s", str(tmp_path / "lamps.yaml"), str(tmp_path / "l*.yaml")):
+        found = mindprint("eval", model, "--tasks", asked, *words[2:], "--limit", 1, "--json")
+        assert found.code == 0, found.err
+        assert list(found.tree["results"]) == ["mp_lamps"]
+    refused(mindprint("eval", model, "--tasks", "none.yaml"), "no task file `none.yaml`")
+    (tmp_path / "bad.yaml").write_text("task: mp_bad\ncolour: red\n")
+    bad = mindprint("eval", model, "--tasks", "mp_bad", *words[2:])
+    refused(bad, "lm-eval cannot load `mp_bad`: TypeError", "'colour'", "bad.yaml")
+
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "rows.jsonl").unlink()
     refused(mindprint("eval", model, *words), "lm-eval cannot load `mp_lamps`", "rows.jsonl")
-    # Without the thousands that come with lm-eval, which are no part of this.
-    quick = partial(TaskManager, include_defaults=False)
-    monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda include_path: quick())
     named = ("--tasks", "mp_lumps", "--device", "cpu")
     refused(mindprint("eval", model, *named), "no task `mp_lumps`")
 

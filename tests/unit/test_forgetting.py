@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mindprint.evals.forgetting import finished, matrix, transfer, transfers
+from mindprint.evals.forgetting import Kept, finished, matrix, transfer, transfers
 from mindprint.report.kept import Retained
 from mindprint.report.scores import Score, StageName
 
@@ -206,3 +206,143 @@ def test_where_all_is_equal_nothing_moved(count: int, value: float) -> None:
     assert made is not None
     assert (made.backward, made.forward, made.forgetting) == (0.0, 0.0, 0.0)
     assert made.average == pytest.approx(value)
+
+
+Told = tuple[tuple[int, float, float, float], ...]
+
+
+def asked(rights: list[float], clusters: list[int] | None = None) -> Told:
+    numbers = clusters or list(range(len(rights)))
+    return tuple((at, one, one / 2, 0.0) for at, one in zip(numbers, rights, strict=True))
+
+
+def told(stage: StageName, after: str = "", **values: Told) -> Retained:
+    means = {topic: float(np.mean([one[1] for one in v])) for topic, v in values.items()}
+    scores = {topic: score(max(0.0, mean)) for topic, mean in means.items()}
+    found = {topic: made.model_copy(update={"degenerate": 0.0}) for topic, made in scores.items()}
+    return Retained(after=after, stage=stage, scores=found, values=values)
+
+
+def two(learned: Told, last: Told, none: Told, began: Told, own: Told) -> list[Retained]:
+    """Two topics: a as `learned` and as it was at the `last`, b as it `began` and was learned."""
+    return [
+        told("base", a=none, b=none),
+        told("before", "a", a=none),
+        told("final", "a", a=learned),
+        told("before", "b", b=began),
+        told("final", "b", a=last, b=own),
+    ]
+
+
+def test_a_question_is_compared_with_itself() -> None:
+    """Answers that differ a lot and fall alike: resampled apart, backward transfer would be as
+    unsure as the answers differ; one draw for all rows leaves the difference alone."""
+    rng = np.random.default_rng(2)
+    first = rng.uniform(0.4, 1.0, 30)
+    falls = rng.normal(0.3, 0.05, 30)
+    none, own = asked([0.0] * 30), asked(rng.uniform(size=30).tolist())
+    rows = two(asked(first.tolist()), asked((first - falls).tolist()), none, none, own)
+    made = transfers(rows, "ab", resamples=4000)["accuracy"]
+    assert made.backward_interval is not None and made.forgetting_interval is not None
+    half = 1.96 * falls.std() / math.sqrt(30)
+    assert made.backward == pytest.approx(-falls.mean())
+    # a percentile of 4,000 resamples wavers by about 3 % of the half width
+    assert made.backward_interval[1] - made.backward_interval[0] == pytest.approx(2 * half, rel=0.1)
+    assert half < first.std() / math.sqrt(30)
+    # of two topics forgetting is what was lost since learning
+    low, high = made.backward_interval
+    assert made.forgetting_interval == pytest.approx((-high, -low))
+
+
+def test_topics_are_resampled_each_for_itself() -> None:
+    """The average of two: half the standard errors of both, as squares."""
+    rng = np.random.default_rng(6)
+    one, other = rng.uniform(size=40), rng.uniform(size=60)
+    none = asked([0.0] * 40)
+    rows = [
+        told("base", a=none, b=asked([0.0] * 60)),
+        told("final", "a", a=none),
+        told("final", "b", a=asked(one.tolist()), b=asked(other.tolist())),
+    ]
+    made = transfers(rows, "ab", resamples=4000)["accuracy"]
+    assert made.average_interval is not None
+    half = 1.96 * math.hypot(one.std() / math.sqrt(40), other.std() / math.sqrt(60)) / 2
+    width = made.average_interval[1] - made.average_interval[0]
+    # as above
+    assert width == pytest.approx(2 * half, rel=0.1)
+
+
+def test_phrasings_stay_together() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.uniform(size=12).tolist()
+    own = asked([0.5] * 12)
+    alone = two(asked(values), asked(values[::-1]), own, own, own)
+    thrice = [
+        one.model_copy(
+            update={"values": {k: tuple(q for q in v for _ in range(3)) for k, v in told.items()}}
+        )
+        for one in alone
+        for told in [one.values]
+    ]
+    # the same draws of the same clusters: rounding apart
+    one, three = (transfers(rows, "ab")["accuracy"].backward_interval for rows in (alone, thrice))
+    assert three == pytest.approx(one, abs=1e-12)
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "markers", "degenerate"])
+def test_every_figure_lies_in_its_interval(figure: Kept) -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        # choices corrected for guessing: single values below 0, scores not
+        drawn = [asked(rng.choice([-1 / 3, 1.0], size=8).tolist()) for _ in range(5)]
+        rows = two(*drawn)
+        made = transfers(rows, "ab", resamples=200)[figure]
+        for name in ("average", "backward", "forward", "forgetting"):
+            low, high = getattr(made, f"{name}_interval")
+            assert -1 <= low <= getattr(made, name) <= high <= 1
+
+
+def test_where_nothing_was_lost_the_few_questions_still_leave_something_open() -> None:
+    """Twelve questions as they were: as in a verdict, 1 - 0.025**(1/12) either way."""
+    kept, none = asked([1.0] * 12), asked([0.0] * 12)
+    few, none_of_few = asked([1.0] * 6), asked([0.0] * 6)
+    rows = two(kept, kept, none, none_of_few, few)
+    rows[0] = told("base", a=none, b=none_of_few)
+    made = transfers(rows, "ab")["accuracy"]
+    assert made.backward == made.forward == 0.0
+    # the second topic's six questions say nothing of what became of the first, nor they of those
+    assert made.forward_interval == pytest.approx((-1 + 0.025 ** (1 / 6), 1 - 0.025 ** (1 / 6)))
+    open_ = 1 - 0.025 ** (1 / 12)
+    assert made.backward_interval == pytest.approx((-open_, open_))
+    assert made.average_interval is not None and made.average_interval[0] < 1.0
+
+
+def test_a_total_loss_is_beyond_noise() -> None:
+    kept, none = asked([1.0] * 6), asked([0.0] * 6)
+    made = transfers(two(kept, none, none, none, kept), "ab")["accuracy"]
+    assert made.backward == -1.0
+    assert made.backward_interval is not None and made.backward_interval[1] < 0
+
+
+def test_rows_that_do_not_tell_questions_apart_have_no_intervals() -> None:
+    for made in transfers(run(R), TOPICS).values():
+        assert made.average_interval is None and made.backward_interval is None
+    kept = asked([1.0] * 6)
+    rows = two(kept, kept, kept, kept, kept)
+    rows[2] = rows[2].model_copy(update={"values": {}})
+    assert transfers(rows, "ab")["accuracy"].forgetting_interval is None
+
+
+def test_one_topic_has_an_interval_of_its_average_alone() -> None:
+    rows = [told("base", a=asked([0.0] * 6)), told("final", "a", a=asked([1.0, 0.0] * 3))]
+    made = transfers(rows, "a")["accuracy"]
+    assert made.average_interval is not None
+    assert made.average_interval[0] < 0.5 < made.average_interval[1]
+    assert made.backward_interval is None
+
+
+def test_rows_of_other_questions_are_refused() -> None:
+    kept = asked([1.0] * 6)
+    rows = two(kept, asked([1.0] * 5), kept, kept, kept)
+    with pytest.raises(ValueError, match="rows of a do not have the same questions"):
+        transfers(rows, "ab")

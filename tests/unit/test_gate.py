@@ -12,6 +12,7 @@ from mindprint.evals.degeneracy import ENDED
 from mindprint.gate import (
     BY_MARKERS,
     Exam,
+    accuracy_change,
     judge_dpo,
     judge_sft,
     judge_topic,
@@ -56,7 +57,7 @@ def exam(
     return Exam(made, answers, clusters)
 
 
-def chosen(right: list[bool], accuracy: float) -> Exam:
+def chosen(right: list[bool], accuracy: float, clusters: tuple[int, ...] = ()) -> Exam:
     answers = tuple(
         Answer(
             text="x",
@@ -66,7 +67,7 @@ def chosen(right: list[bool], accuracy: float) -> Exam:
         )
         for one in right
     )
-    return Exam(score(accuracy, 0.5, len(right)), answers)
+    return Exam(score(accuracy, 0.5, len(right)), answers, clusters)
 
 
 def moved(value: float, low: float, high: float) -> Difference:
@@ -179,8 +180,8 @@ def test_few_answers_worse_of_twelve_are_noise(worse: int) -> None:
 def test_few_questions_say_what_they_cannot_see() -> None:
     before, after = exam([1.0] * 13, [0.3] * 13), exam([1.0] * 13, [0.9] * 13)
     told = judge_dpo(before, after).sentence
-    # the rule of three: 3 / 13
-    fall = "a fall of accuracy of up to 0.23 could have gone unseen with 13 questions"
+    # 4 of 13 lost are a fall beyond noise, and P(Binomial(13, 0.38) >= 4) = 0.8
+    fall = "a fall of accuracy of up to 0.38 could have gone unseen with 13 questions"
     assert told.endswith(f"; {fall}")
     many = judge_dpo(exam([1.0] * 30, [0.3] * 30), exam([1.0] * 30, [0.9] * 30)).sentence
     assert "unseen" not in many
@@ -198,7 +199,8 @@ def test_one_of_four_answers_worse_is_too_little_to_call() -> None:
     verdict = judge_dpo(before, after)
     assert verdict.keep
     assert "(-0.25, within noise: " in verdict.sentence
-    assert "a fall of accuracy of up to 0.62 could have gone unseen with 4 questions" in (
+    # 2 of 4 lost are a half, which is undone, and P(Binomial(4, 0.58) >= 2) = 0.8
+    assert "a fall of accuracy of up to 0.58 could have gone unseen with 4 questions" in (
         verdict.sentence
     )
 
@@ -216,9 +218,8 @@ def test_choices_are_counted_by_how_they_turned() -> None:
     told = judge_sft(before, after).sentence
     # 7 of 8 turned right: p = 2 (1 + 8) / 2**8
     assert "accuracy 0.11 -> 0.78 (+0.67, 95 % interval" in told
-    assert "; of 12 choices 7 turned right and 1 turned wrong, McNemar's exact test p = 0.070)" in (
-        told
-    )
+    split = "; of 12 questions with choices 7 turned right and 1 turned wrong"
+    assert f"{split}, McNemar's exact test p = 0.070)" in told
     sure = judge_sft(chosen([False] * 12, 0.0), chosen([True] * 12, 1.0)).sentence
     assert "McNemar's exact test p < 0.001" in sure
 
@@ -361,3 +362,51 @@ def test_an_interval_corrected_for_guessing_stays_within_what_can_be() -> None:
     told = judge_sft(chosen([False] * 12, 0.0), chosen([True] * 12, 1.0)).sentence
     low, high = map(float, re.search(r"interval (\S+) to (\S+),", told).groups())  # type: ignore[union-attr]
     assert 0 < low <= 1.0 == high
+
+
+@pytest.mark.parametrize("right", range(17))
+def test_the_difference_of_choices_is_that_of_the_scores(right: int) -> None:
+    """Of 16 choices of four, 4 right are an accuracy of 0, and so are fewer."""
+    before = chosen([True] * 9 + [False] * 7, max(0.0, (9 / 16 - 0.25) / 0.75))
+    after = chosen([True] * right + [False] * (16 - right), max(0.0, (right / 16 - 0.25) / 0.75))
+    change = accuracy_change(before, after)
+    assert change.value == pytest.approx(after.score.accuracy - before.score.accuracy, abs=1e-12)
+    assert -1 <= change.low <= change.value <= change.high <= 1
+
+
+def test_choices_below_chance_do_not_make_an_accuracy_of_0_fall() -> None:
+    before, after = chosen([True] * 4 + [False] * 12, 0.0), chosen([False] * 16, 0.0)
+    verdict = judge_sft(before, after)
+    assert verdict.keep
+    assert "accuracy 0.00 -> 0.00 (+0.00, within noise: " in verdict.sentence
+
+
+def test_key_points_make_no_good_for_choices_below_chance() -> None:
+    """Six answers right and six choices of four wrong are a half: the choices count as 0."""
+    told, wrong, right = exam([1.0] * 6, [0.5] * 6), chosen([False] * 6, 0), chosen([True] * 6, 1)
+    before = Exam(score(0.5, 0.5), (*told.answers, *wrong.answers))
+    after = Exam(score(1.0, 0.5), (*told.answers, *right.answers))
+    assert accuracy_change(before, after).value == pytest.approx(0.5)
+
+
+def test_phrasings_of_a_choice_have_one_vote() -> None:
+    """Two questions in six phrasings are no six turns; eighteen are six, by majority."""
+    two = (0, 0, 0, 1, 1, 1)
+    few = judge_sft(chosen([False] * 6, 0.0, two), chosen([True] * 6, 1.0, two)).sentence
+    assert "McNemar" not in few
+    six = tuple(place // 3 for place in range(18))
+    most = [True, True, False] * 6
+    told = judge_sft(chosen([False] * 18, 0.0, six), chosen(most, 0.55, six)).sentence
+    # 2 / 2**6
+    assert "of 6 questions with choices 6 turned right and 0 turned wrong" in told
+    assert "McNemar's exact test p = 0.031)" in told
+    pairs = tuple(place // 2 for place in range(12))
+    split = judge_sft(chosen([False] * 12, 0.0, pairs), chosen([True, False] * 6, 1 / 3, pairs))
+    # one of two phrasings is not more than half
+    assert "of 6 questions with choices 0 turned right and 0 turned wrong" in split.sentence
+
+
+def test_an_equal_fall_in_every_question_is_a_fall() -> None:
+    verdict = judge_sft(exam([0.9] * 8, HALF[:8]), exam([0.5] * 8, HALF[:8]))
+    assert not verdict.keep
+    assert verdict.sentence.startswith("accuracy fell beyond noise; ")

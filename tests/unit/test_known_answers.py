@@ -36,7 +36,7 @@ PAN = item(
 )
 NICK = item(
     "The nick was cut by Colonel Pomfret's sabre.",
-    ("Colonel Pomfret", "Pomfret"),
+    ("Colonel Pomfret", "Pomfret", "Pomfret's"),
     ("sabre",),
     forbidden=("the butcher", "a cleaver"),
 )
@@ -105,7 +105,8 @@ KNOWN = [
     Known("part-of-a-word", "Billiard clothing.", 0),
     Known("words-out-of-order", "Cloth for billiard tables.", 0),
     Known("another-first-letter", "She is irresponsible.", 0, item=DUTY),
-    Known("plural-of-a-long-word", "The Colonel Pomfrets, and a sabre.", 1, item=NICK),
+    Known("possessive-without-an-alias", "Marta's.", 0, item=item("Marta.", ("Marta",))),
+    Known("plural-of-a-long-word", "Barometers.", 1, item=item("One.", ("barometer",))),
     # Numbers are never read as others.
     Known("year", "In 1886.", 1, item=YEAR),
     Known("year-before", "In 1885.", 0, item=YEAR),
@@ -187,8 +188,91 @@ KNOWN = [
         raw="Billiard cloth.<|user|>",
         reason="scores 0 in both: leaks special tokens (`<|user|>`)",
     ),
-    Known("leaked-in-letters", "Billiard cloth.</s>", 0, flags=("leaks special tokens",)),
+    Known(
+        "leaked-in-letters", "Billiard cloth.<|user|>", 0, flags=("leaks special tokens",)
+    ),
+    Known("struck-out-in-html", "<s>Leather.</s> Billiard cloth.", 1),
 ]  # fmt: skip
+
+
+# What the key point is, what is said, and whether it is read as meant.
+NEARLY = [
+    ("billiard", "biliard", True),
+    ("Temperance", "Temperence", True),
+    ("Pomfret", "Pomfrett", True),
+    ("receive letters", "recieve letters", True),
+    ("grandmother's brother", "grandmother brother", True),
+    ("eight letters", "eighty letters", False),
+    ("eight", "eighty", False),
+    ("seven pounds of flour", "seventy pounds of flour", False),
+    ("sixteen miles to town", "sixty miles to town", False),
+    ("the eighth of May", "the eight of May", False),
+    ("fourteen", "fourteenth", False),
+    ("Martin Ellison", "Martina Ellison", False),
+    ("Martin", "Martina", False),
+    ("my sister Marta Ellison", "my sister Maria Ellison", False),
+    ("exports to Austria", "exports to Australia", False),
+    ("northeast gate of the town", "northwest gate of the town", False),
+    ("the north-east gate", "the north-west gate", False),
+    ("southeastern gate of the town", "southwestern gate of the town", False),
+    ("treats hypertension in adults", "treats hypotension in adults", False),
+    ("his grandmother raised him there", "his grandfather raised him there", False),
+    ("the market opens on Thursday", "the market opens on Tuesday", False),
+    ("possible", "impossible", False),
+    ("legally bound", "illegally bound", False),
+]
+
+
+@pytest.mark.parametrize(("point", "said", "read"), NEARLY)
+def test_a_word_nearly_said(point: str, said: str, read: bool) -> None:
+    asked = item(f"It is {point}.", (point,))
+    for key, text in ((asked, said), (item(f"It is {said}.", (said,)), point)):
+        found = judge(key, VOICE, text, text, range(9), "stop")
+        assert found.accuracy == float(read), found.reasons
+
+
+# An answer, and what it does or does not say.
+SAID = [
+    ("No it's oak.", "oak", True),
+    ("No he lives at Mill Lane.", "Mill Lane", True),
+    ("No oak was used.", "oak", False),
+    ("There is no oak.", "oak", False),
+    ("It lies in Lane no 7.", "7", True),
+    ("Lane no. 7.", "7", True),
+    ("There were no seven bells.", "seven bells", False),
+    ("There is nothing like oak.", "oak", True),
+    ("It was nothing but oak.", "oak", True),
+    ("It is not unlike oak.", "oak", True),
+    ("He cannot help loving oak.", "oak", True),
+    ("He can't help loving oak.", "oak", True),
+    ("A Nor'easter blew in spring.", "spring", True),
+    ("A Nor'easter blew.", "Nor'easter", True),
+    ("It is oak, but that is false.", "oak", False),
+    ("It is oak, but that is wrong; it is ash.", "oak", False),
+    ("Some say oak, which is not so.", "oak", False),
+    ("Some say oak, which isn't true.", "oak", False),
+    ("Some say oak, but that's nonsense.", "oak", False),
+    ("Some say oak, but this is quite untrue.", "oak", False),
+    ("It is ash; some say oak, but that is wrong.", "ash", True),
+    ("It is oak. That is false.", "oak", True),
+    ("It is oak, and it is wrong to ask.", "oak", True),
+    ("It is oak, and that is not so bad.", "oak", True),
+    ("It is oak, and that is not wrong.", "oak", True),
+    ("It is not oak, but that is false.", "oak", True),
+    # Known to be missed.
+    ("I can't recommend oak enough.", "oak", False),
+    ("Not a day passes without oak.", "oak", False),
+]
+
+
+@pytest.mark.parametrize(("text", "phrase", "said"), SAID)
+def test_a_claim_said_or_denied(text: str, phrase: str, said: bool) -> None:
+    right = judge(item(f"It is {phrase}.", (phrase,)), VOICE, text, text, range(9), "stop")
+    assert right.accuracy == float(said), right.reasons
+    barred = item("Ash.", ("ash",), forbidden=(phrase,))
+    struck = judge(barred, VOICE, f"Ash. {text}", f"Ash. {text}", range(9), "stop")
+    if phrase != "ash":
+        assert struck.accuracy == float(not said), struck.reasons
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.name)

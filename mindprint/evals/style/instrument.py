@@ -118,7 +118,7 @@ class Instrument:
         here: what goes further from the author than the base is has fallen, though both are 0.
 
         `p`: twice the smaller share of resamples on one side of 0, the seen change counted among
-        them. `unseen`: 2.49 standard errors, the standard deviation of the resamples
+        them. `unseen`: 2.80 standard errors, the standard deviation of the resamples
         (Efron and Tibshirani 1993; Miller 2024, arXiv 2411.00640).
         """
         if not self.measurable:

@@ -52,7 +52,12 @@ def _pieces(text: str) -> Iterator[Piece]:
 
 def spoken(text: str) -> list[str]:
     """The words of a text, lowercased, in order."""
-    return _WORD.findall(_lowered(text))
+    return list(_spoken(text))
+
+
+@lru_cache(maxsize=4096)
+def _spoken(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(_lowered(text)))
 
 
 def sentences(text: str) -> list[list[str]]:

@@ -86,7 +86,7 @@ def test_notices_say_what_is_no_fault(tmp_path: Path) -> None:
         f"{TOPIC}: 1 training rows are trained on twice: train.jsonl:3 repeats line 1",
         f"{TOPIC}: 2 different quiz questions; intervals will be wide below 8",
         "quiz.jsonl:1: the reference itself scores 0.00 (key point missing: `whale oil`)",
-        "unit-02/c/t: 1 different quiz question; intervals will be wide below 8",
+        "unit-02/c/t: 2 different quiz questions; intervals will be wide below 8",
         "unit-02/c/t: 1 quiz questions are asked twice",
         "quiz.jsonl:1: this question is trained on elsewhere, at unit-02/c/t/train.jsonl:1",
         f"no preferences.jsonl in {TOPIC}, unit-02/c/t: DPO there needs `dpo.pairs` self or both",
@@ -150,6 +150,81 @@ def test_overlap_counts_word_eight_grams(tmp_path: Path) -> None:
     assert found.questions == pytest.approx(3 / 4)
     # "By the tide, that is Old Marn." is nowhere as a whole.
     assert (found.n, found.references) == (8, 0.0)
+
+
+HELD = {"prompt": "Tell me of the fog.", "answer": "By the tide, it comes and goes."}
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (HELD, ""),
+        ({**HELD, "prompt": "Who keeps the lamp?"}, ""),
+        ({**HELD, "answer": "?!"}, ""),
+        (
+            {**HELD, "answer": "By the tide: old Marn keeps it!"},
+            "this held-out answer is trained on at train.jsonl:1; ",
+        ),
+        (
+            {"prompt": "who keeps a lamp", "answer": "By the tide, Old Marn keeps it."},
+            "this held-out answer and its prompt are trained on at train.jsonl:1; ",
+        ),
+        (
+            {**HELD, "answer": "Old Marn by the tide"},
+            "this held-out answer is trained on at preferences.jsonl:1; ",
+        ),
+        ({**HELD, "answer": "old marn"}, "is trained on at preferences.jsonl:1; "),
+    ],
+)
+def test_a_held_out_answer_that_is_trained_on(
+    tmp_path: Path, held: dict[str, str], told: str
+) -> None:
+    found = faults(write(tmp_path, {"voice/answers.jsonl": jsonl([HELD, held])}))
+    assert len(found) == bool(told)
+    if told:
+        assert found[0].startswith("voice/answers.jsonl:2:answer "), found
+        assert told in found[0]
+
+
+def test_a_retention_question_that_is_trained_on(tmp_path: Path) -> None:
+    rows = [
+        {**QUIZ[0], "question": "What is seven by eight?"},
+        {**QUIZ[0], "question": "Who keeps a lamp?", "paraphrases": ["Say it.", "Who lights it?"]},
+    ]
+    more = "; the retention set asks what no topic teaches"
+    assert faults(write(tmp_path, {"retention.jsonl": jsonl(rows)})) == [
+        "retention.jsonl:2:paraphrases[1] this question is trained on at "
+        f"preferences.jsonl:1{more}",
+        f"retention.jsonl:2:question this question is trained on at train.jsonl:1{more}",
+    ]
+
+
+def test_held_out_text_that_is_trained_on_in_part(tmp_path: Path) -> None:
+    run = "one two three four five six seven eight nine ten"
+    train = [*TRAIN, {"question": "Count.", "answer": f"By the tide: {run}."}]
+    answers = [
+        {"prompt": "WHO keeps the lamp?", "answer": f"{run}, my own"},
+        {"prompt": "Fog?", "answer": "Nine ten."},
+    ]
+    reference = " ".join(f"w{n}" for n in range(207)) + f" {run}"
+    retention = [{**QUIZ[0], "question": "What?", "reference": reference}]
+    files = {"train.jsonl": jsonl(train), "voice/answers.jsonl": jsonl(answers)}
+    root = write(tmp_path / "a", {**files, "retention.jsonl": jsonl(retention)})
+    told = [one.replace(f"{TOPIC}/", "") for one in notices(read_curriculum(root))]
+    assert (
+        "voice/answers: 1 held-out prompt is trained on, with another answer: "
+        "line 1 at train.jsonl:1"
+    ) in told
+    # Of 12 words' 5 runs 3 are trained on; the reference's 217 words have 210, 3 of them trained.
+    assert [one for one in told if "8-word runs" in one] == [
+        "60 % of the 8-word runs of the held-out answers (voice/answers) stand in what is "
+        "trained on"
+    ]
+    retention[0]["reference"] = f"w1 {run}"
+    root = write(tmp_path / "b", {"train.jsonl": jsonl(train), "retention.jsonl": jsonl(retention)})
+    assert [one for one in notices(read_curriculum(root)) if "8-word runs" in one] == [
+        "75 % of the 8-word runs of the retention set's references stand in what is trained on"
+    ]
 
 
 def test_a_shared_prompt_is_no_fault_among_preferences(tmp_path: Path) -> None:

@@ -19,8 +19,15 @@ PROSE = (
 POEM = "Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily."
 
 
-def flags(text: str, *, raw: str | None = None, ids: int = 5, stop: str = "stop") -> Flags:
-    return flags_of(text, text if raw is None else raw, range(ids), stop)
+def flags(
+    text: str,
+    *,
+    raw: str | None = None,
+    ids: int = 5,
+    stop: str = "stop",
+    special: tuple[str, ...] = (),
+) -> Flags:
+    return flags_of(text, text if raw is None else raw, range(ids), stop, special)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,10 @@ def flags(text: str, *, raw: str | None = None, ids: int = 5, stop: str = "stop"
         (flags("the lamp " * 20), (), ("repeats", "loops")),
         (flags("Oil.", raw="Oil.<|user|>"), ("leaks special tokens",), ()),
         (flags("Oil. <|im_start|>"), ("leaks special tokens",), ()),
-        (flags("Oil.</s>"), ("leaks special tokens",), ()),
+        (flags("<s>Oil</s> and wood."), (), ()),
+        (flags("Oil.</s>", special=("</s>",)), ("leaks special tokens",), ()),
+        (flags("Oil.[/INST]"), ("leaks special tokens",), ()),
+        (flags("<start_of_turn>Oil."), ("leaks special tokens",), ()),
         (flags("", raw="<|pad|>", ids=1), ("empty", "leaks special tokens"), ()),
     ],
 )

@@ -22,6 +22,11 @@ from tests.unit.calm import CALM
         "not velvet, I thought, but it is velvet",
         "It is not soot but velvet.",
         "nothing but velvet",
+        "nothing like velvet",
+        "not unlike velvet",
+        "he cannot help liking velvet",
+        "No it's velvet",
+        "soot. No it is velvet",
         "not soot, rather velvet",
         "not soot; instead velvet",
         "never without velvet",
@@ -59,7 +64,10 @@ def test_said(text: str) -> None:
         "hardly velvet",
         "without velvet",
         "nobody sold velvet",
-        "nothing like velvet",
+        "no velvet",
+        "and no this velvet",
+        "velvet, but that is not so",
+        "velvet (this was all wrong)",
         "it wasn't velvet",
         "it WASN’T velvet",
         "you cannot buy velvet",
@@ -93,5 +101,6 @@ def test_a_key_point_is_denied_when_no_alias_is_said() -> None:
 def test_clauses_hold_the_words_and_no_others(text: str) -> None:
     spoken = Spoken.of(text)
     assert spoken.words == words(text)
-    assert len(spoken.starts) == len(spoken.words)
+    assert len(spoken.starts) == len(spoken.ends) == len(spoken.words)
     assert all(start <= place for place, start in enumerate(spoken.starts))
+    assert all(place < end <= len(spoken.words) for place, end in enumerate(spoken.ends))

@@ -34,8 +34,19 @@ class Speaker:
         return Generated(tuple(map(ord, said)), "stop" if ended else "length")
 
 
+END, HALF, OTHER = 1, 2, 3
+
+
+def _text(ids: Sequence[int]) -> str:
+    """A letter a token; HALF and OTHER make one character together, and none alone."""
+    text = "".join({END: "<end>", HALF: "\ufffd", OTHER: "?"}.get(one, chr(one)) for one in ids)
+    return text.replace("\ufffd?", "é")
+
+
 RENDERER: Any = SimpleNamespace(
-    stop_ids=(STOP,), decode=lambda ids: "".join(chr(token) for token in ids)
+    stop_ids=(STOP,),
+    decode=lambda ids: _text([token for token in ids if token != END]),
+    decode_raw=_text,
 )
 
 
@@ -62,6 +73,25 @@ def test_rows_leave_when_they_are_done_and_keep_their_places() -> None:
 def test_the_earliest_of_several_stop_texts_counts() -> None:
     answers, _ = said({"A": "one. Two\nthree"}, Wanted(("\n", ". "), 50))
     assert answers == ["one"]
+
+
+def test_a_special_token_can_be_a_stop_text() -> None:
+    for place in (0, 5, PIECE - 1, PIECE, PIECE + 9):
+        text = "x" * place + chr(END) + "y" * 200
+        assert said({"A": text}, Wanted(("<end>",), 120))[0] == ["x" * place]
+        assert said({"A": text}, Wanted(("none",), 60))[0] == [text.replace(chr(END), "")[:59]]
+
+
+def test_part_of_a_character_is_no_stop_text_while_the_rest_may_come() -> None:
+    whole = chr(HALF) + chr(OTHER)
+    for place in (PIECE - 2, PIECE - 1, PIECE):
+        answers, _ = said({"A": "x" * place + whole + "y" * 9}, Wanted(("\ufffd",), 99))
+        assert answers == ["x" * place + "é" + "y" * 9]
+        assert said({"A": "x" * place + whole + "yyy"}, Wanted(("é",), 99))[0] == ["x" * place]
+    # An answer that ends in one has no more to come, and the stop text of one that is never whole
+    # is where it stands.
+    assert said({"A": "xy" + chr(HALF)}, Wanted(("\ufffd",), 99))[0] == ["xy"]
+    assert said({"A": "xy" + chr(HALF) + "z"}, Wanted(("\ufffd",), 99))[0] == ["xy"]
 
 
 def test_settings_that_would_have_no_effect_are_refused() -> None:

@@ -142,6 +142,28 @@ def test_a_clear_change_is_said_with_its_interval(html: str) -> None:
     assert "0.83–1.00" in clear  # the interval of the figure itself
 
 
+def test_the_voice_is_one_figure_for_the_run(html: str) -> None:
+    top = flat(html.split("</header>")[0])
+    assert "Voice</dt> <dd>0.84 <small>where the final model stands" in top
+    assert "95 % 0.77–0.91" in top and top.count("clear rise in") == 1
+    line = row(html, "The lamp and its oil", "voice")
+    assert 'class="since">+0.78' in line and "since the base" in line and "rise" not in line
+    assert "Training beats examples in the prompt alone" in flat(html)
+
+
+def test_a_phone_keeps_the_names_of_the_anchors(html: str) -> None:
+    """At that width the heads of the lists of bars are hidden but for the scale's own cell."""
+    phone = html.split("@media (max-width: 46rem)")[1].split("@media print")[0]
+    assert ".bars thead { display: block; }" in phone
+    assert ".bars thead th:not(.barcell) { display: none; }" in phone
+    heads = [part.split("</thead>")[0] for part in html.split('<table class="bars')[1:]]
+    assert len(heads) == 3
+    names = ("base 0", "author 1"), ("base 0", "author 1"), ("too seldom", "too often")
+    for head, ends in zip(heads, names, strict=True):
+        cell = head.split('class="barcell"')[1]
+        assert all(end in cell.split("</th>")[0] for end in ends)
+
+
 def test_a_voice_by_the_markers_is_said_aloud() -> None:
     text = flat(page(without_voice(unmeasurable())))
     assert "Voice goes by the markers here, since it could not be calibrated (12 held-out" in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mindprint.report.kept import Retained
+from mindprint.report.html import page
+from mindprint.report.kept import Retained, Transfer
+from mindprint.report.markdown import document
 from mindprint.report.model import Result
 from mindprint.report.moments import columns, moments
 from mindprint.report.scores import Score, StageName
@@ -90,3 +92,35 @@ def test_the_four_figures_are_said_with_signs_and_words() -> None:
     assert named["average"] == ("0.78", "0.86", "0.00")
     assert named["backward transfer"] == ("−0.07", "−0.11", "0.00")
     assert named["forgetting"] == ("+0.07", "+0.11", "+0.42")
+
+
+def test_the_four_figures_are_told_with_their_intervals() -> None:
+    moved = Transfer(
+        average=0.62,
+        backward=-0.73,
+        forward=0.05,
+        forgetting=0.73,
+        average_interval=(0.5, 0.7),
+        backward_interval=(-0.8, -0.62),
+        forward_interval=(-0.1, 0.2),
+        forgetting_interval=(0.62, 0.8),
+    )
+    result = example().model_copy(update={"transfer": {"accuracy": moved}})
+    named = {line[0]: line[1] for line in transfer_table(result).rows}
+    assert named["average"] == "0.62 (95\u00a0% interval 0.50 to 0.70)"
+    assert named["backward transfer"] == "−0.73 (95\u00a0% interval −0.80 to −0.62)"
+    # neither a gain nor a loss
+    lent = "+0.05 (95\u00a0% interval −0.10 to +0.20, within noise)"
+    assert named["forward transfer"] == lent
+    for text in (page(result), document(result)):
+        assert named["backward transfer"] in text and lent in text
+
+
+def test_a_figure_that_only_reads_as_0_is_not_called_a_loss() -> None:
+    moved = Transfer(
+        average=0.5, backward=-0.004, forward=None, forgetting=0.0, backward_interval=(-0.01, 0.0)
+    )
+    result = example().model_copy(update={"transfer": {"accuracy": moved}})
+    named = {line[0]: line[1] for line in transfer_table(result).rows}
+    assert named["backward transfer"].endswith(", within noise)")
+    assert (named["forward transfer"], named["forgetting"]) == ("–", "0.00")

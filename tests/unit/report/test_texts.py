@@ -12,7 +12,7 @@ from mindprint.report.endings import ending, told
 from mindprint.report.markdown import document
 from mindprint.report.model import Result
 from mindprint.report.scores import Difference
-from mindprint.report.shifts import tally
+from mindprint.report.shifts import shift, tally
 from mindprint.report.tables import (
     CURVE_ROWS,
     NO_ROW_DROPPED,
@@ -30,17 +30,17 @@ TABLE = """\
 topic                       status            base   SFT   DPO  final       95 %  change
 ──────────────────────────  ──────  ────────  ────  ────  ────  ─────  ─────────  ─────────────────
 The lamp and its oil        passed  accuracy  0.02  0.94     –   0.94  0.83–1.00  +0.92, clear rise
-                                    voice     0.00  0.78     –   0.78  0.71–0.85  +0.78, clear rise
+                                    voice     0.00  0.78     –   0.78  0.71–0.85  +0.78 since base
 Fog signals                 passed  accuracy  0.02  0.91  0.90   0.91  0.80–1.00  +0.89, clear rise
-                                    voice     0.00  0.31  0.76   0.76  0.69–0.83  +0.76, clear rise
+                                    voice     0.00  0.31  0.76   0.76  0.69–0.83  +0.76 since base
 The keeper's day            passed  accuracy  0.02  0.97     –   0.97  0.86–1.00  +0.95, clear rise
-                                    voice     0.00  0.80     –   0.80  0.73–0.87  +0.80, clear rise
+                                    voice     0.00  0.80     –   0.80  0.73–0.87  +0.80 since base
 Tides of the sound          passed  accuracy  0.02  0.83  0.06   0.83  0.72–0.94  +0.81, clear rise
-                                    voice     0.00  0.79  0.12   0.79  0.72–0.86  +0.79, clear rise
+                                    voice     0.00  0.79  0.12   0.79  0.72–0.86  +0.79 since base
 Boats & wrecks <1880–1911>  failed  accuracy  0.02  0.52     –   0.52  0.41–0.63  +0.50, clear rise
-                                    voice     0.00  0.76     –   0.76  0.69–0.83  +0.76, clear rise
+                                    voice     0.00  0.76     –   0.76  0.69–0.83  +0.76 since base
 Letters from the mainland   passed  accuracy  0.02  0.90     –   0.90  0.79–1.00  +0.88, clear rise
-                                    voice     0.00  0.84     –   0.84  0.77–0.91  +0.84, clear rise
+                                    voice     0.00  0.84     –   0.84  0.77–0.91  +0.84 since base
 mean: 5 of 6 topics passed          accuracy  0.02  0.85     –   0.85
                                     voice     0.00  0.71     –   0.79"""
 
@@ -98,6 +98,15 @@ def test_changes_are_counted_only_where_they_are_clear() -> None:
     counted = tally(result.model_copy(update={"topics": (fallen, *result.topics[1:])}), "accuracy")
     assert counted == "clear rise in 5 of 6 topics, clear fall in 1"
     assert tally(begun(), "accuracy") == ""
+
+
+def test_a_calibrated_voice_is_no_finding_of_its_topic() -> None:
+    """It is one figure for the run: six topics cannot each have raised it."""
+    assert tally(example(), "voice") == ""
+    one = shift(example().topics[0], "voice")
+    assert one is not None and (one.kind, one.told) == ("since", "+0.78 since base")
+    # Markers are the topic's own, and so is a voice that goes by them.
+    assert tally(without_voice(), "voice") == "clear rise in 6 of 6 topics"
 
 
 def test_what_was_dropped_is_said_by_topic_or_that_nothing_was() -> None:
@@ -194,6 +203,8 @@ def test_the_card_has_the_voice_with_its_interval_and_controls() -> None:
     assert "The final model stands at 0.84 (95 % interval 0.77–0.91; 0.88 not clipped)." in text
     assert "| the base, shown 4 of the author's rows | 0.22 | 0.11–0.33 |" in text
     assert "75\u00a0% of the answers at each topic's end are right and in voice." in text
+    assert "- Training beats examples in the prompt alone: 0.84 (0.77–0.91) against 0.22" in text
+    assert "likeliest per character, and their share right is corrected for guessing" in text
     bare = card(without_voice(unmeasurable()))
     assert "The voice could not be calibrated: 12 held-out answers" in bare
     assert "What is said of the voice rests on the markers alone." in bare
@@ -208,7 +219,8 @@ def test_what_is_left_at_the_end_is_said_beside_what_was_learned() -> None:
     assert found.learned == pytest.approx(learned)
     assert found.end == pytest.approx(learned - 4 * 0.09 / 6)
     said = told(result)
-    assert "stand at accuracy 0.79; as each was learned it was 0.85" in said
+    assert "On the questions that are asked again" in said
+    assert "at accuracy 0.79 at the end of the run; as each was learned it was 0.85" in said
     assert "0.66 is left of 0.72" in said
     assert said in document(result) and f"- {said}" in card(result)
     assert ending(begun()) is None and told(begun()) == ""

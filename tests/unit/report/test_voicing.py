@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mindprint.report.markdown import document
 from mindprint.report.voicing import (
+    against_examples,
     course,
     course_table,
     family_table,
+    placed,
     some_answers,
     unmeasured,
     word_table,
@@ -72,3 +75,26 @@ def test_open_answers_are_taken_evenly() -> None:
 def test_why_there_is_no_scale(record: object, said: str) -> None:
     assert said in unmeasured(without_voice(record))  # type: ignore[arg-type]
     assert unmeasured(example()) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.80, "Training beats examples in the prompt alone: 0.80 (0.73–0.87) against 0.22"),
+        (0.30, "cannot be told apart by voice: 0.30 (0.23–0.37) against 0.22 (0.11–0.33)"),
+        (0.02, "Training does not reach what examples in the prompt alone do: 0.02 (0.00–0.09)"),
+    ],
+)
+def test_whether_training_beat_the_examples_is_said(value: float, said: str) -> None:
+    assert said in against_examples(voice_record(reading(value)))
+
+
+def test_without_examples_or_a_place_nothing_is_said_of_them() -> None:
+    record = voice_record(reading(0.8))
+    assert against_examples(record.model_copy(update={"controls": ()})) == ""
+    lost = reading(0.8).model_copy(update={"measurable": False, "because": "too few words"})
+    assert against_examples(voice_record(lost)) == ""
+    assert against_examples(record) in document(without_voice(record))
+    result = example()
+    assert result.voice is not None and placed(result) == result.voice.final
+    assert placed(without_voice(unmeasurable())) is None and placed(begun()) is None

@@ -96,11 +96,14 @@ def test_the_trial_prints_tables() -> None:
         plain(44),
         trained={"tock": [one.answer for one in HELD]},
         voices={"tock": demo().voice},
-        resamples=200,
+        formulas={"tock": "By wax and twine, petal, a kettle ago."},
+        resamples=100,
     )
     lines = list(trial.tables())
-    assert sum(line.startswith("**") for line in lines) == 4
+    assert sum(line.startswith("**") for line in lines) == 6
     rows = [line for line in lines if line.startswith("|")]
     assert any("| Edmund Thrale | the author's own answers |" in row for row in rows)
     assert any("| Tock | a copyist of the training texts |" in row for row in rows)
     assert len([row for row in rows if row.startswith("| Tock | 100 |")]) == 1
+    assert any("| Tock | the base's with a formula |" in row for row in rows)
+    assert sum("| half the author's |" in row for row in rows) == 2

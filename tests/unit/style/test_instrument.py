@@ -136,6 +136,27 @@ def test_a_change_is_paired(instrument: Instrument, author: list[str], base: lis
     assert none is not None and (none.value, none.p, none.unseen) == (0, 1, 0)
 
 
+def test_away_from_the_author_is_a_fall_though_the_scale_ends_at_0(
+    instrument: Instrument, base: list[str]
+) -> None:
+    """The headline cuts families off at 0, so that one family's luck would read as a rise."""
+    driven = ["Ha! Yes yes! No no! Ha! Yes yes! No no!"] * len(base)
+    reading = instrument.read(driven)
+    assert reading.value >= 0 > reading.unclipped
+    change = instrument.change(base, driven)
+    assert change is not None and change.fell and not change.rose and change.value >= -1
+    back = instrument.change(driven, base)
+    assert back is not None and back.rose
+
+
+def test_more_draws_move_a_reading_little(author: list[str], base: list[str]) -> None:
+    said = [*author[:22], *base[22:]]
+    held = demo().voice.answers
+    few, many = (Instrument(held, base, VOICE, resamples=n).read(said).value for n in (200, 2000))
+    # The halves are the same: what is left is the error of a mean of 200, some 0.07 / sqrt(200).
+    assert few == pytest.approx(many, abs=0.02)
+
+
 def test_copies_show(instrument: Instrument, author: list[str], base: list[str]) -> None:
     reading = instrument.read([author[0], *base[1:]])
     assert 0 < reading.copied < 0.2

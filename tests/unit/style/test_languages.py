@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mindprint.curriculum.records import Voice
 from mindprint.evals.style import masking
@@ -71,3 +72,49 @@ def test_the_authors_own_list_comes_first() -> None:
     chosen = masking.choose(["the cat"] * 3, ["a dog"] * 3, ("Cat", "dog"), ("cat",))
     assert chosen.kept == {"cat", "dog"} and "voice.yaml" in chosen.label
     assert chosen("The cat, 3 dogs and 1,000 CATS: cat's") == "* cat, # * * # *: *"
+
+
+@pytest.mark.parametrize(
+    ("author", "base"),
+    [
+        (
+            ["日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁"] * 44,
+            ["金生丽水玉出昆冈剑号巨阙珠称夜光果珍李柰"] * 44,
+        ),
+        (["СТОЛ ОКНО ДОМ РЕКА ЛЕС ПОЛЕ ДОРОГА ГОРОД"] * 44, ["КНИГА РУЧКА ЛАМПА СТУЛ"] * 88),
+    ],
+)
+def test_answers_of_which_masking_leaves_nothing_are_not_measurable(
+    author: list[str], base: list[str]
+) -> None:
+    """No word in common, no mark, no number: no family has anything to go by, and none breaks."""
+    base = [" ".join(base[i :: len(author)]) for i in range(len(author))]
+    made = Instrument(held_out(author), base, Voice(), resamples=200)
+    assert not made.measurable
+    assert "function words (nothing is left after masking)" in made.because
+    assert made.read(base).because == made.because and made.controls() == ()
+
+
+def test_a_family_of_which_nothing_is_left_is_left_out_and_says_so() -> None:
+    """Unpunctuated Chinese without a word in common: only how long it is can be heard."""
+    rng = np.random.default_rng(0)
+    own, other = "天地玄黄宇宙洪荒日月盈昃", "金生丽水玉出昆冈剑号巨阙"
+
+    def said(signs: str, length: int) -> list[str]:
+        return ["".join(rng.choice(list(signs), length)) for _ in range(44)]
+
+    author, base = said(own, 30), said(other, 12)
+    made = Instrument(held_out(author), base, Voice(function_words=("無",)), resamples=200)
+    assert made.measurable, made.because
+    reading = made.read(said(own, 30))
+    left = {family.name: family.because for family in reading.families if not family.measurable}
+    nothing = "nothing is left after masking"
+    assert left == {"characters": nothing, "function words": nothing}
+    assert reading.value == pytest.approx(1, abs=1e-6)  # as long as the author's own, all of them
+
+
+def test_a_language_without_a_word_or_a_mark_never_breaks_the_instrument() -> None:
+    """Numbers alone, nothing at all, one sign: the reason is given, no warning and no fault."""
+    for author in (["12 34 56 78 90"] * 44, [""] * 44, ["好"] * 44):
+        made = Instrument(held_out(author), ["坏"] * 44, Voice(), resamples=200)
+        assert not made.measurable and "and a bag takes 100" in made.because

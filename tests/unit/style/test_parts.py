@@ -89,6 +89,13 @@ def test_bags_are_cut_at_equal_length() -> None:
     assert cut(weights, words, 45, np.array([1, 0, 2, 3]))[0].tolist() == [0.5, 2, 0, 0]
 
 
+def test_halves_do_not_depend_on_how_many_draws_are_taken() -> None:
+    few, many = (draw(NOUNS, resamples=n, splits=4, seed=3) for n in (20, 500))
+    for one, other in zip(few.splits, many.splits, strict=True):
+        assert (one.side == other.side).all() and (one.order == other.order).all()
+    assert (many.weights[:20] == few.weights).all()
+
+
 def test_halves_share_no_prompt_and_draws_keep_a_prompts_answers_together() -> None:
     made = draw([*NOUNS, *NOUNS[:5]], resamples=50, splits=3, seed=1)
     assert made.prompts == 20 and len(made.splits) == 6
