@@ -11,21 +11,19 @@ from mindprint import __version__
 from mindprint.calibration import Calibration, measured
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, QuizItem, Topic
-from mindprint.errors import DataError, Fault
 from mindprint.evals import stats
 from mindprint.evals.exam import Examiner
-from mindprint.evals.likelihood import NO_LIMIT
-from mindprint.evals.prompts import FEWEST, RETENTION, examples, open_prompts, with_examples
+from mindprint.evals.lengths import kept_questions, longest_open, longest_row
+from mindprint.evals.prompts import FEWEST, RETENTION, open_prompts
+from mindprint.evals.sheet import Exam
+from mindprint.evals.style.embedding import check as check_embedder
 from mindprint.evals.text import normalise
-from mindprint.gate import Exam
 from mindprint.report.model import ModelRecord
 from mindprint.report.scores import Frozen, Interval, Question, Score
 from mindprint.report.voice import Reading, VoiceRecord
 from mindprint.report.words import several
 from mindprint.results import versions
 from mindprint.target import Attached, Target
-from mindprint.tokens.lessons import question
-from mindprint.tokens.render import Renderer
 
 SCHEMA_VERSION = 1
 BARE = "the model without its adapters"
@@ -123,6 +121,7 @@ def evaluate(
     started = time.perf_counter()
     chosen = [curriculum.topic(name) for name in topics]
     config = target.resolved.config
+    check_embedder(config.eval.embedder)
     longest = longest_row(target.renderer, curriculum, chosen, config)
     scale = _scale_of(base, curriculum, config, say) if base is not None else None
     say(f"opening {target.called} on {target.backend.name}")
@@ -154,42 +153,6 @@ def evaluate(
         voice_note=_voice_note(curriculum, made),
         seconds=round(time.perf_counter() - started, 2),
     )
-
-
-def kept_questions(curriculum: Curriculum, config: Config) -> tuple[QuizItem, ...]:
-    """The retention set, () where `eval.retention` is off."""
-    return () if config.eval.retention == "off" else curriculum.retention
-
-
-def longest_row(
-    renderer: Renderer, curriculum: Curriculum, topics: Sequence[Topic], config: Config
-) -> int:
-    """Tokens of the longest row that goes through the model, answers included.
-
-    Raises DataError with every quiz row whose reference or choice cannot be rendered.
-    """
-    system, kept = curriculum.system, kept_questions(curriculum, config)
-    rows, faults = [0], []
-    for item in (*(item for topic in topics for item in topic.quiz), *kept):
-        prompt = question(system, item.question)
-        rows.append(len(renderer.prompt(prompt)) + config.eval.max_tokens)
-        for text in (item.reference, *item.choices):
-            try:
-                rows.append(len(renderer.completion(prompt, text, NO_LIMIT).ids))
-            except DataError as error:
-                faults.append(Fault(item.source.file, item.source.line, error.what))
-    if faults:
-        raise DataError(f"{len(faults)} answers of the quiz cannot be weighed", faults)
-    return max(*rows, longest_open(renderer, curriculum, config))
-
-
-def longest_open(renderer: Renderer, curriculum: Curriculum, config: Config) -> int:
-    """... of the open prompts, with the examples of the few-shot baseline before them."""
-    section = config.eval
-    shown = examples(curriculum, section.few_shot)
-    asked = open_prompts(curriculum, section.prompts)
-    rows = [renderer.prompt(with_examples(curriculum.system, shown, held.prompt)) for held in asked]
-    return max((len(row) for row in rows), default=0) + section.max_tokens
 
 
 def _scale_of(base: Target, curriculum: Curriculum, config: Config, say: Say) -> _Scale | None:

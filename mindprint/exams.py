@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mindprint.curriculum.records import QuizItem
 from mindprint.evals.exam import Examiner
+from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
-from mindprint.gate import Exam
 from mindprint.report.scores import Answer, Score
 from mindprint.report.voice import Reading
 from mindprint.rundir import read_json, write_json, write_text

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindprint.config import DpoSection, GateSection
 from mindprint.evals import degeneracy
-from mindprint.evals.answers import linear
+from mindprint.evals.changes import accuracy_change
 from mindprint.evals.exact import mcnemar
-from mindprint.evals.stats import FEW_CLUSTERS, Pairs, averaged, paired, shown_by
+from mindprint.evals.sheet import Exam
+from mindprint.evals.stats import FEW_CLUSTERS, paired, shown_by
 from mindprint.report.model import StageRecord
-from mindprint.report.scores import Answer, Difference, Score
-from mindprint.report.voice import Reading
+from mindprint.report.scores import Difference, Score
 
 # Fewer questions with choices than these cannot turn so that chance is ruled out.
 FEWEST_CHOICES = 6
@@ -37,24 +36,6 @@ class Verdict:
 
     keep: bool
     sentence: str
-
-
-@dataclass(frozen=True)
-class Exam:
-    """A topic's quiz under one state of the model: the score and the answers it comes from.
-
-    `clusters`: for each answer the question it is a phrasing of. `open`: the model's answers to
-    the run's open prompts at that moment and `reading` their place on the voice scale. `alone`:
-    the answers as each was judged by itself, before those given to many questions were struck;
-    () where none was.
-    """
-
-    score: Score
-    answers: tuple[Answer, ...]
-    clusters: tuple[int, ...] = ()
-    reading: Reading | None = None
-    open: tuple[str, ...] = ()
-    alone: tuple[Answer, ...] = ()
 
 
 def passes(score: Score, gate: GateSection) -> bool:
@@ -201,27 +182,6 @@ def _change(
     shown = (before.score.voice, after.score.voice)
     full = scales[0] == "calibrated" and shown[0] >= 1
     return _Change(accuracy, voice, True, full, shown if scales == CALIBRATED else None)
-
-
-def accuracy_change(
-    before: Exam, after: Exam, *, seed: int = 0, resamples: int = 2000
-) -> Difference:
-    """The paired change of accuracy, choices corrected for guessing; its value, and every resample
-    of it, is a difference of two scores, choices below chance counting as 0 in both.
-    Raises ValueError where the exams do not have the same questions."""
-    pairs = accuracies(before.answers, after.answers, before.clusters)
-    return averaged([pairs], seed=seed, resamples=resamples)
-
-
-def accuracies(before: Sequence[Answer], after: Sequence[Answer], clusters: Sequence[int]) -> Pairs:
-    """What accuracy is made of, answer by answer, at two moments."""
-    return Pairs(
-        linear(before),
-        linear(after),
-        clusters,
-        floor=0.0,
-        floored=[answer.pick is not None for answer in before],
-    )
 
 
 def _numbers(before: Exam, after: Exam, change: _Change) -> str:

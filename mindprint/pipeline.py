@@ -17,9 +17,9 @@ from mindprint.curriculum.records import Curriculum
 from mindprint.errors import MindprintError, StageError
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION
+from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
 from mindprint.exams import evaluated, read_exam, write_exam
-from mindprint.gate import Exam
 from mindprint.ledger import Entry, Ledger
 from mindprint.plan import Plan
 from mindprint.report.kept import Retained

@@ -11,11 +11,12 @@ from backends.contract import Choice
 from mindprint.config import Config, DpoSection, SftSection
 from mindprint.curriculum.checks import FEW_ITEMS
 from mindprint.curriculum.records import Curriculum
-from mindprint.errors import ConfigError, DataError, Fault
-from mindprint.evals.likelihood import NO_LIMIT
-from mindprint.evals.prompts import examples, open_prompts, retained, with_examples
+from mindprint.errors import ConfigError
+from mindprint.evals.lengths import longest_row
+from mindprint.evals.prompts import examples, open_prompts, retained
+from mindprint.evals.style.embedding import check as check_embedder
 from mindprint.tokens.batches import BatchPlan
-from mindprint.tokens.lessons import Lesson, Pair, make_lessons, question
+from mindprint.tokens.lessons import Lesson, Pair, make_lessons
 from mindprint.tokens.render import Renderer, Row
 
 StageKind = Literal["sft", "dpo"]
@@ -112,6 +113,7 @@ def make_plan(
 ) -> Plan:
     """Renders every row. Raises ConfigError for an unknown topic, DataError for unusable rows."""
     check_combination(config)
+    check_embedder(config.eval.embedder)
     names = chosen_topics(curriculum, topics)
     lessons = make_lessons(curriculum, config, renderer, names)
     stages = []
@@ -269,23 +271,8 @@ def _longest(
 
     Raises DataError with every quiz row whose reference or choice cannot be rendered.
     """
-    rows = [len(row.ids) for lesson in lessons for row in (*lesson.rows, *lesson.held_out)]
+    rows = [0, *(len(r.ids) for lesson in lessons for r in (*lesson.rows, *lesson.held_out))]
     for lesson in lessons:
         rows += [len(row.ids) for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
-    items = [item for lesson in lessons for item in lesson.topic.quiz] + list(curriculum.retention)
-    system, faults = curriculum.system, []
-    for item in items:
-        prompt = question(system, item.question)
-        rows.append(len(renderer.prompt(prompt)) + config.eval.max_tokens)
-        for text in (item.reference, *item.choices):
-            try:
-                rows.append(len(renderer.completion(prompt, text, NO_LIMIT).ids))
-            except DataError as error:
-                faults.append(Fault(item.source.file, item.source.line, error.what))
-    if faults:
-        raise DataError(f"{len(faults)} answers of the quiz cannot be weighed", faults)
-    shown = examples(curriculum, config.eval.few_shot)
-    for held in open_prompts(curriculum, config.eval.prompts):
-        asked = renderer.prompt(with_examples(system, shown, held.prompt))
-        rows.append(len(asked) + config.eval.max_tokens)
-    return max(rows, default=0)
+    topics = [lesson.topic for lesson in lessons]
+    return max(*rows, longest_row(renderer, curriculum, topics, config))

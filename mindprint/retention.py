@@ -11,7 +11,7 @@ from mindprint.curriculum.records import Curriculum, QuizItem, Topic
 from mindprint.evals.answers import cluster_numbers, collapsed, linear
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION, retained, retained_groups
-from mindprint.gate import Exam
+from mindprint.evals.sheet import Exam
 from mindprint.report.kept import Retained
 from mindprint.report.scores import Answer, Score, StageName
 from mindprint.rundir import read_json, write_json

@@ -16,9 +16,9 @@ from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import StageError
 from mindprint.evals.exam import Examiner
+from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
 from mindprint.exams import examined
-from mindprint.gate import Exam
 from mindprint.plan import StageKind, dpo_batches, sft_batches
 from mindprint.preferences import gather, reference_logprobs
 from mindprint.report.kept import Retained

@@ -9,9 +9,10 @@ from mindprint import gate
 from mindprint.curriculum.data import data_record
 from mindprint.errors import StageError
 from mindprint.evals.changes import changes
+from mindprint.evals.sheet import Exam
 from mindprint.events import Event
 from mindprint.exams import examined
-from mindprint.gate import Exam, Verdict
+from mindprint.gate import Verdict
 from mindprint.ledger import Entry, Ledger
 from mindprint.plan import StageKind
 from mindprint.report.kept import Retained

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mindprint.evals.answers import linear
 from mindprint.evals.exact import holm
+from mindprint.evals.sheet import Exam
 from mindprint.evals.stats import Pairs, averaged, paired
-from mindprint.gate import Exam, accuracies, accuracy_change
 from mindprint.report.model import TopicRecord
 from mindprint.report.scores import Answer, Difference, Figure
 
 LEVEL = 0.05
+
+
+def accuracies(before: Sequence[Answer], after: Sequence[Answer], clusters: Sequence[int]) -> Pairs:
+    """What accuracy is made of, answer by answer, at two moments."""
+    return Pairs(
+        linear(before),
+        linear(after),
+        clusters,
+        floor=0.0,
+        floored=[answer.pick is not None for answer in before],
+    )
+
+
+def accuracy_change(
+    before: Exam, after: Exam, *, seed: int = 0, resamples: int = 2000
+) -> Difference:
+    """The paired change of accuracy, choices corrected for guessing; its value, and every resample
+    of it, is a difference of two scores, choices below chance counting as 0 in both.
+    Raises ValueError where the exams do not have the same questions."""
+    pairs = accuracies(before.answers, after.answers, before.clusters)
+    return averaged([pairs], seed=seed, resamples=resamples)
 
 
 def changes(

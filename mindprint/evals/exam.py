@@ -15,8 +15,8 @@ from mindprint.evals.answers import collapsed, judge, summarise, with_pick
 from mindprint.evals.degeneracy import LOOPS, Limits, flags_of
 from mindprint.evals.likelihood import weigh
 from mindprint.evals.prompts import examples, open_prompts, topic_terms, with_examples
+from mindprint.evals.sheet import Exam
 from mindprint.evals.style.instrument import Instrument
-from mindprint.gate import Exam
 from mindprint.report.scores import Answer, Difference, Score
 from mindprint.report.voice import Reading
 from mindprint.tokens.lessons import question

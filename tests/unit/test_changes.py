@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mindprint.evals.changes import changes, clear, overall
+from mindprint.evals.sheet import Exam
 from mindprint.evals.stats import paired
-from mindprint.gate import Exam
 from mindprint.report.model import TopicRecord
 from mindprint.report.scores import Answer, ChoicePick, Difference, Figure, Question, Score
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mindprint.config import DpoSection, GateSection
+from mindprint.evals.changes import accuracy_change
 from mindprint.evals.degeneracy import ENDED
+from mindprint.evals.sheet import Exam
 from mindprint.gate import (
     BY_MARKERS,
-    Exam,
-    accuracy_change,
     judge_dpo,
     judge_sft,
     judge_topic,

@@ -14,7 +14,7 @@ from mindprint.curriculum.records import QuizItem, Source, Topic
 from mindprint.evals.answers import collapsed, summarise
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION, retained
-from mindprint.gate import Exam
+from mindprint.evals.sheet import Exam
 from mindprint.report.scores import Answer, ChoicePick
 from mindprint.retention import Retention
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from mindprint.config import resolve
 from mindprint.curriculum.records import Voice
 from mindprint.errors import ConfigError
-from mindprint.evals.style.embedding import Embedding
+from mindprint.evals.style.embedding import Embedding, check
 from mindprint.evals.style.instrument import Instrument
+from mindprint.plan import make_plan
 from tests.unit.style.speech import demo, plain
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of one layer and 16 numbers, its words those of the texts."""
-    pytest.importorskip("sentence_transformers")
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -57,27 +57,30 @@ def test_it_is_one_more_family(folder: Path) -> None:
     assert not empty[0].any() and empty[1].any() and empty.dtype == np.float32
 
 
-def test_a_folder_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no folder some-org/some-model") as caught:
-        Embedding("some-org/some-model")
+def test_a_folder_that_is_not_there_is_told_before_a_model_is_opened() -> None:
+    with pytest.raises(ConfigError, match="some-org/some-model is not there") as caught:
+        check("some-org/some-model")
     assert "none is ever downloaded" in caught.value.hint
+    check(None)
+
+
+def test_a_plan_looks_for_the_embedder() -> None:
+    config = resolve(None, ["eval.embedder=some-org/some-model"]).config
+    with pytest.raises(ConfigError, match="is not there"):
+        make_plan(demo(), config, renderer=None)  # type: ignore[arg-type]  # never asked
 
 
 def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers")
+    with pytest.raises(ConfigError, match=r"holds no modules\.json"):
+        check(str(tmp_path))
+    (tmp_path / "modules.json").write_text("[1]")
     with pytest.raises(ConfigError, match="no sentence-transformers model"):
         Embedding(str(tmp_path))
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name.startswith("sentence_transformers"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    (tmp_path / "modules.json").write_text("[]")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="not installed") as caught:
-        Embedding(str(tmp_path))
+        check(str(tmp_path))
     assert "mindprint[embed]" in caught.value.hint
