@@ -39,7 +39,9 @@ def test_availability_names_versions_and_devices() -> None:
 
 
 def test_what_was_opened_is_said(model_of: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    session = get("torch").open(ModelSpec(str(model_of("gemma3_text")), device="cpu"))
+    folder = model_of("gemma3_text")
+    capfd.readouterr()  # making it may print
+    session = get("torch").open(ModelSpec(str(folder), device="cpu"))
     info = session.info
     assert (info.family, info.layers, info.hidden, info.vocabulary) == ("gemma3_text", 2, 48, 320)
     assert (info.window, info.tied, info.dtype, info.device) == (16, True, "float32", "cpu")
