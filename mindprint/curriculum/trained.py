@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mindprint.curriculum.records import Source, Topic
+from mindprint.curriculum.records import Role, Source, Topic
 from mindprint.evals.text import normalise
 
 
@@ -19,26 +19,26 @@ def trained_texts(topic: Topic) -> Iterator[str]:
 
 def questions(topic: Topic) -> dict[str, Source]:
     """What users ask in training rows and preferences, normalised, and where it first stands."""
-    found: dict[str, Source] = {}
-    for row in topic.train:
-        for message in row.messages:
-            if message.role == "user":
-                found.setdefault(normalise(message.content), row.source)
-    for pair in topic.preferences:
-        found.setdefault(normalise(pair.prompt[-1].content), pair.source)
-    return found
+    asked = ((pair.prompt[-1].content, pair.source) for pair in topic.preferences)
+    return _first((*_turns(topic, "user"), *asked))
 
 
 def answers(topic: Topic) -> dict[str, Source]:
     """Answers of training rows and of preferences, chosen and rejected; as `questions`."""
-    found: dict[str, Source] = {}
+    pairs = topic.preferences
+    told = ((text, pair.source) for pair in pairs for text in (pair.chosen, pair.rejected))
+    return _first((*_turns(topic, "assistant"), *told))
+
+
+def _turns(topic: Topic, role: Role) -> Iterator[tuple[str, Source]]:
     for row in topic.train:
-        for message in row.messages:
-            if message.role == "assistant":
-                found.setdefault(normalise(message.content), row.source)
-    for pair in topic.preferences:
-        for answer in (pair.chosen, pair.rejected):
-            found.setdefault(normalise(answer), pair.source)
+        yield from ((one.content, row.source) for one in row.messages if one.role == role)
+
+
+def _first(texts: Iterable[tuple[str, Source]]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for text, source in texts:
+        found.setdefault(normalise(text), source)
     return found
 
 

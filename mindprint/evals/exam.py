@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from backends.contract import GenerateSpec, Session
 from mindprint.config import Config
-from mindprint.curriculum.checks import trained_texts
 from mindprint.curriculum.records import Curriculum, Message, QuizItem
+from mindprint.curriculum.trained import trained_texts
 from mindprint.evals.answers import collapsed, judge, summarise, with_pick
 from mindprint.evals.degeneracy import LOOPS, Limits, flags_of
 from mindprint.evals.likelihood import weigh
