@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from mindprint.curriculum.records import HeldOutAnswer
+from mindprint.disk.sealed import read_json, write_json
 from mindprint.evals.exam import Examiner
 from mindprint.evals.style.instrument import Instrument
 from mindprint.report.voice import Control, OpenAnswer, Reading, VoiceRecord
-from mindprint.rundir import read_json, write_json
 
 _CONTROLS = TypeAdapter(tuple[Control, ...])
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from backends.contract import Arrays, Params
+from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.whole import write_folder
 from mindprint.errors import StageError
-from mindprint.rundir import RunDir, read_json, write_folder, write_json
+from mindprint.rundir import RunDir
 
 KEPT = 2
 

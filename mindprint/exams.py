@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mindprint.curriculum.records import QuizItem
+from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.whole import write_text
 from mindprint.evals.exam import Examiner
 from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
 from mindprint.report.scores import Answer, Score
 from mindprint.report.voice import Reading
-from mindprint.rundir import read_json, write_json, write_text
 from mindprint.tokens.lessons import Lesson
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindprint.curriculum.records import Curriculum
+from mindprint.disk.sealed import read_json, write_json
 from mindprint.errors import ConfigError
-from mindprint.rundir import RunDir, read_json, write_json
+from mindprint.rundir import RunDir
 
 FILE = "inputs.json"
 

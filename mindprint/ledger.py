@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from backends.contract import Session
+from mindprint.disk.sealed import adapter_digest, read_json, write_json
 from mindprint.errors import ConfigError, StageError
 from mindprint.report.scores import Score
-from mindprint.rundir import RunDir, digest, read_json, write_json
+from mindprint.rundir import RunDir
 
 SCHEMA_VERSION = 1
 
@@ -123,7 +124,7 @@ def verified(run: RunDir, entry: Entry) -> Path:
     """The folder of an entry, its bytes those that were written."""
     folder = run.path / entry.folder
     try:
-        found = digest(folder)
+        found = adapter_digest(folder)
     except OSError as error:
         raise ConfigError(f"an adapter is missing: {error}", where=str(folder)) from error
     if found != entry.sha256:

@@ -14,6 +14,7 @@ from mindprint.calibration import Calibration, calibrate
 from mindprint.clock import Clock
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum
+from mindprint.disk.sealed import read_json, write_json
 from mindprint.errors import MindprintError, StageError
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION
@@ -22,6 +23,7 @@ from mindprint.events import Event, Listener
 from mindprint.exams import evaluated, read_exam, write_exam
 from mindprint.ledger import Entry, Ledger
 from mindprint.plan import Plan
+from mindprint.report.files import write_result
 from mindprint.report.kept import Retained
 from mindprint.report.model import Result, Status, TopicRecord
 from mindprint.report.voice import VoiceRecord
@@ -31,10 +33,9 @@ from mindprint.results import (
     assemble,
     earlier_result,
     write_config,
-    write_result,
 )
 from mindprint.retention import Retention
-from mindprint.rundir import RunDir, read_json, write_json
+from mindprint.rundir import RunDir
 from mindprint.stages import Workshop
 from mindprint.strategies.sequential import Sequential
 from mindprint.tokens.lessons import Lesson
@@ -122,10 +123,10 @@ class _Run:
                 if not self._already(lesson):
                     self._topic(lesson, base[lesson.topic.id])
         except (MindprintError, BackendError, KeyboardInterrupt):
-            write_result(self._run, self._result("stopped"))
+            write_result(self._run.path, self._result("stopped"))
             raise
         result = self._result("finished")
-        write_result(self._run, result)
+        write_result(self._run.path, result)
         self._hear(Event("run-finished", data={"verdict": result.verdict}))
         return result
 
@@ -142,7 +143,7 @@ class _Run:
             write_config(self._run, self._order.resolved)
             write_json(self._run.path / "plan.json", self._order.plan.as_json())
             ledgers.write(self._run, self._ledger)
-            write_result(self._run, self._result("running"))
+            write_result(self._run.path, self._result("running"))
         topics = [
             {"id": lesson.topic.id, "title": lesson.topic.title}
             for lesson in self._order.plan.lessons
@@ -233,7 +234,7 @@ class _Run:
         for entry in entries:
             self._ledger = self._ledger.with_entry(entry)
         ledgers.write(self._run, self._ledger)
-        write_result(self._run, self._result("running"))
+        write_result(self._run.path, self._result("running"))
 
     def _hand_over(self, entries: Sequence[Entry]) -> None:
         """The topic's adapter becomes the past, in the way the run carries it."""

@@ -13,9 +13,11 @@ from backends.contract import Choice, Session
 from mindprint import __version__
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum
+from mindprint.disk.whole import write_text
 from mindprint.evals.changes import clear, overall
 from mindprint.evals.forgetting import Kept, transfers
 from mindprint.report import endings
+from mindprint.report.files import RESULT, read_result
 from mindprint.report.kept import Retained, Transfer
 from mindprint.report.model import (
     ChoiceRecord,
@@ -28,7 +30,7 @@ from mindprint.report.model import (
 )
 from mindprint.report.voice import VoiceRecord
 from mindprint.report.words import several
-from mindprint.rundir import RunDir, read_json, write_text
+from mindprint.rundir import RunDir
 
 LIBRARIES = (
     "numpy",
@@ -166,14 +168,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_result(run: RunDir, result: Result) -> None:
-    write_text(run.path / "result.json", result.model_dump_json(indent=2) + "\n")
-
-
 def earlier_result(run: RunDir) -> Result | None:
-    """What an earlier process left: its command, memory and time stay part of the run's truth."""
-    where = run.path / "result.json"
-    return Result.model_validate(read_json(where)) if where.is_file() else None
+    """What an earlier process left of the run's truth."""
+    return read_result(run.path) if (run.path / RESULT).is_file() else None
 
 
 def add_timings(earlier: Timings, now: Timings) -> Timings:

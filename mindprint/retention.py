@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, QuizItem, Topic
+from mindprint.disk.sealed import read_json, write_json
 from mindprint.evals.answers import cluster_numbers, collapsed, linear
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION, retained, retained_groups
 from mindprint.evals.sheet import Exam
 from mindprint.report.kept import Retained
 from mindprint.report.scores import Answer, Score, StageName
-from mindprint.rundir import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from backends.contract import AdapterSpec, Batch, Objective, OptimizerSpec, Sess
 from mindprint.checkpoints import Checkpoints, Progress
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
+from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.whole import write_folder, write_text
 from mindprint.errors import StageError
 from mindprint.evals.exam import Examiner
 from mindprint.evals.sheet import Exam
@@ -24,7 +26,7 @@ from mindprint.preferences import gather, reference_logprobs
 from mindprint.report.kept import Retained
 from mindprint.report.model import MemorySample, StageRecord
 from mindprint.retention import Retention
-from mindprint.rundir import RunDir, read_json, write_folder, write_json, write_text
+from mindprint.rundir import RunDir
 from mindprint.strategies import Strategy
 from mindprint.tokens.batches import pad, pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair

@@ -13,9 +13,10 @@ from backends.contract import Choice, ModelSpec, Session
 from backends.errors import AdapterError, ModelError
 from mindprint import ledger
 from mindprint.config import Resolved, resolve
+from mindprint.disk.sealed import adapter_digest
 from mindprint.errors import ConfigError
 from mindprint.inputs import FILE, Inputs, read_inputs
-from mindprint.rundir import RunDir, digest
+from mindprint.rundir import RunDir
 from mindprint.tokens.render import Renderer
 
 RUN_FILES = (FILE, "ledger.json", "config.yaml")
@@ -188,7 +189,7 @@ def _given(folder: Path, number: int) -> Attached:
         what = f"`{folder}` is no adapter: {peft_files.CONFIG} is missing"
         raise ConfigError(what, where="--adapter", hint=hint)
     peft_files.read(folder)  # what cannot be applied is told before the model is loaded
-    return Attached(f"given-{number}", str(folder), folder, digest(folder))
+    return Attached(f"given-{number}", str(folder), folder, adapter_digest(folder))
 
 
 def _check_shapes(acting: Sequence[Attached], folder: Path) -> None:

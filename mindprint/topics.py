@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from backends.contract import AdapterState
 from mindprint import gate
 from mindprint.curriculum.data import data_record
+from mindprint.disk.sealed import adapter_digest
 from mindprint.errors import StageError
 from mindprint.evals.changes import changes
 from mindprint.evals.sheet import Exam
@@ -19,7 +20,6 @@ from mindprint.report.kept import Retained
 from mindprint.report.model import StageRecord, TopicRecord
 from mindprint.report.scores import Question, Score, StageName
 from mindprint.report.voice import Reading
-from mindprint.rundir import digest
 from mindprint.stages import DpoStage, SftStage, Trained, Workshop, draw_pairs, run_stage
 from mindprint.tokens.lessons import Lesson
 
@@ -226,7 +226,7 @@ class TopicRun:
             alpha=spec.alpha,
             scaling=spec.scaling,
             folder=trained.folder.relative_to(self._shop.run.path).as_posix(),
-            sha256=digest(trained.folder),
+            sha256=adapter_digest(trained.folder),
             replaces=judged.replaces,
             backend=self._shop.backend,
             before=judged.before.score,

@@ -17,6 +17,7 @@ from mindprint.cli import output
 from mindprint.cli.interrupt import asked_to_stop
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
+from mindprint.disk.hold import LOCK
 from mindprint.errors import Exit, Interrupted
 from mindprint.inputs import FILE, Inputs, absolute, read_inputs, write_inputs
 from mindprint.report.model import Result
@@ -118,9 +119,9 @@ def _train(prepared: Prepared, session: Session, run: RunDir, opening: float) ->
 
 def _leave_nothing_empty(run: RunDir) -> None:
     """A run that ended before it wrote anything of its own leaves no folder behind."""
+    run.release()
     inside = list(run.path.iterdir())
-    if all(path.name in {".lock", FILE} for path in inside):
-        run.release()
+    if all(path.name in {LOCK, FILE} for path in inside):
         for path in inside:
             path.unlink(missing_ok=True)
         run.path.rmdir()

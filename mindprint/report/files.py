@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.whole import write_text
 from mindprint.errors import DataError, Fault
 from mindprint.report.model import SCHEMA_VERSION, Result
 
@@ -18,17 +20,22 @@ def read_result(run: Path) -> Result:
     file = run / RESULT
     if not run.is_dir():
         raise _fault("there is no such run folder", run, hint="`mindprint runs` lists those here")
-    try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError as error:
+    if not file.exists():
         hint = "a run folder is what `mindprint train` wrote; `mindprint runs` lists those here"
-        raise _fault(f"the folder holds no {RESULT}", run, hint=hint) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _fault(f"cannot read the result: {error}", file) from error
+        raise _fault(f"the folder holds no {RESULT}", run, hint=hint)
+    _check_version(file)
     try:
-        return Result.model_validate_json(text)
+        return Result.model_validate(read_json(file))
     except ValidationError as error:
-        raise _unreadable(error, file, text) from error
+        faults = [
+            Fault(str(file), 0, item["msg"], ".".join(str(part) for part in item["loc"]))
+            for item in error.errors()
+        ]
+        raise DataError(f"{RESULT} is not a result that mindprint wrote", faults) from error
+
+
+def write_result(run: Path, result: Result) -> None:
+    write_json(run / RESULT, result.model_dump(mode="json"))
 
 
 def write_reports(run: Path) -> list[Path]:
@@ -43,15 +50,9 @@ def write_reports(run: Path) -> list[Path]:
 
 
 def _write(path: Path, text: str) -> Path:
-    part = path.with_name(path.name + ".tmp")
     try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        write_text(path, text)
     except OSError as error:
-        part.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         hint = "free some space or make the folder writable, then run `mindprint report` again"
         raise _fault(f"cannot write the report: {reason}", path, hint=hint) from error
@@ -62,27 +63,16 @@ def _fault(what: str, file: Path, hint: str = "") -> DataError:
     return DataError(what, [Fault(str(file), 0, what)], hint=hint)
 
 
-def _unreadable(error: ValidationError, file: Path, text: str) -> DataError:
-    version = _version_of(text)
-    if version is not None and version != SCHEMA_VERSION:
-        return _fault(
+def _check_version(file: Path) -> None:
+    """A result of another version is told as such, not as damaged."""
+    try:
+        tree = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # read_json says what is wrong
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        raise _fault(
             f"the result has schema version {version}, this mindprint reads {SCHEMA_VERSION}",
             file,
             hint="read it with the mindprint that wrote it",
         )
-    faults = [
-        Fault(str(file), 0, item["msg"], ".".join(str(part) for part in item["loc"]))
-        for item in error.errors()
-    ]
-    return DataError(f"{RESULT} is not a result that mindprint wrote", faults)
-
-
-def _version_of(text: str) -> int | None:
-    import json
-
-    try:
-        tree = json.loads(text)
-    except ValueError:
-        return None
-    version = tree.get("schema_version") if isinstance(tree, dict) else None
-    return version if isinstance(version, int) else None

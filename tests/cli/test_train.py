@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 from mindprint import rundir
+from mindprint.disk.sealed import read_json
 from tests.cli.conftest import Mindprint, Said
 
 BACKENDS = ("torch", "mlx")
@@ -39,7 +39,7 @@ def test_a_run_and_everything_that_reads_it(
         assert (out / name).stat().st_size > 0
 
     shown = mindprint("report", out, "--json")
-    assert shown.code == 0 and shown.tree == json.loads((out / "result.json").read_text("utf-8"))
+    assert shown.code == 0 and shown.tree == read_json(out / "result.json")
     listed = mindprint("runs", out.parent, "--json").tree
     assert [(run["status"], run["passed"]) for run in listed] == [("finished", "0/3")]
     talk = mindprint("chat", out, "--once", "Who is Perpetua?", "--max-tokens", 4, "--compare=base")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from mindprint import ledger
+from mindprint.disk.sealed import adapter_digest, read_json, write_json
 from mindprint.errors import ConfigError, StageError
 from mindprint.ledger import Entry, Ledger
 from mindprint.report.scores import Score
-from mindprint.rundir import RunDir, digest
+from mindprint.rundir import RunDir
 
 ZERO = Score(accuracy=0, voice=0, degenerate=0, questions=1)
 
@@ -85,7 +85,7 @@ def test_a_changed_adapter_file_is_refused(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
-    good = entry("a:sft").model_copy(update={"sha256": digest(folder)})
+    good = entry("a:sft").model_copy(update={"sha256": adapter_digest(folder)})
     assert ledger.verified(run, good) == folder
     (folder / "adapter_model.safetensors").write_bytes(b"weightz")
     with pytest.raises(ConfigError, match="not the one that was written"):
@@ -97,7 +97,7 @@ def test_round_trip_and_another_schema(tmp_path: Path) -> None:
     book = filled(entry("a:sft"))
     ledger.write(run, book)
     assert ledger.read(run) == book
-    tree = json.loads((run.path / "ledger.json").read_text())
-    (run.path / "ledger.json").write_text(json.dumps({**tree, "schema_version": 99}))
+    tree = read_json(run.path / "ledger.json")
+    write_json(run.path / "ledger.json", {**tree, "schema_version": 99})
     with pytest.raises(ConfigError, match="not a ledger"):
         ledger.read(run)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from mindprint.disk.sealed import read_json, write_json
 from mindprint.errors import DataError
-from mindprint.report.files import read_result, write_reports
+from mindprint.report.files import read_result, write_reports, write_result
 from tests.unit.report.example import example
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    (tmp_path / "result.json").write_text(example().model_dump_json(), "utf-8")
+    write_result(tmp_path, example())
     return tmp_path
 
 
@@ -48,7 +49,13 @@ def test_no_folder_and_no_result(tmp_path: Path) -> None:
 
 def test_not_json(run: Path) -> None:
     (run / "result.json").write_text("{", "utf-8")
-    assert refused(run).what == "result.json is not a result that mindprint wrote"
+    assert refused(run).what.startswith("`result.json` is not as it was written: it cannot be read")
+
+
+def test_a_result_that_was_edited(run: Path) -> None:
+    text = (run / "result.json").read_text("utf-8")
+    (run / "result.json").write_text(text.replace('"finished"', '"stopped"'), "utf-8")
+    assert "its content is not what its checksum says" in refused(run).what
 
 
 def test_another_schema_version(run: Path) -> None:
@@ -59,10 +66,10 @@ def test_another_schema_version(run: Path) -> None:
 
 
 def test_each_fault_has_its_field(run: Path) -> None:
-    tree = json.loads((run / "result.json").read_text("utf-8"))
+    tree = read_json(run / "result.json")
     tree["topics"][1]["status"] = "perhaps"
     del tree["model"]["family"]
-    (run / "result.json").write_text(json.dumps(tree), "utf-8")
+    write_json(run / "result.json", tree)
     fields = {fault.field for fault in refused(run).faults}
     assert fields == {"topics.1.status", "model.family"}
 

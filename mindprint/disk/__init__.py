@@ -1,0 +1,1 @@
+"""Writing so that a name that exists is complete, and reading so that damage is never believed."""
