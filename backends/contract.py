@@ -65,7 +65,11 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What was opened. `window` is the sliding attention window in tokens, if there is one."""
+    """What was opened. `window` is the sliding attention window in tokens, if there is one.
+
+    `threads` and `blas`: how many threads compute on the CPU and which library multiplies there,
+    since the last digits of a float32 sum go by both; 0 and "" on a GPU.
+    """
 
     family: str
     layers: int
@@ -76,6 +80,8 @@ class ModelInfo:
     device: str
     window: int | None
     tied: bool
+    threads: int = 0
+    blas: str = ""
 
 
 @dataclass(frozen=True)

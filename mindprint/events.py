@@ -14,6 +14,7 @@ Kind = Literal[
     "stage-finished",
     "evaluated",
     "topic-finished",
+    "memory",
     "notice",
     "run-finished",
 ]

@@ -48,7 +48,11 @@ STRATEGIES = {"sequential": Sequential}
 
 @dataclass(frozen=True)
 class Order:
-    """What a run is made of: the curriculum, the settings, the plan, and whom to tell."""
+    """What a run is made of: the curriculum, the settings, the plan, and whom to tell.
+
+    `notes` are told and stand in the report; `said` is what was found or mended as the run was
+    opened: told, and kept in events.jsonl alone.
+    """
 
     curriculum: Curriculum
     resolved: Resolved
@@ -59,6 +63,7 @@ class Order:
     command: str = ""
     stop: Callable[[], bool] = lambda: False
     notes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def resolve_handoff(config: Config, session: Session) -> ledgers.Handoff:
@@ -92,7 +97,10 @@ class _Run:
         self._memory = list(self._earlier.memory) if self._earlier else []
         self._ledger = self._open_ledger()
         self._notes = [*order.notes, *renderer.notes]
-        examiner = Examiner(session, renderer, order.curriculum, self._config)
+        rules = Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop)
+        examiner = Examiner(
+            session, renderer, order.curriculum, self._config, halt=rules.halt, tell=self._tell
+        )
         self._shop = Workshop(
             session=session,
             renderer=renderer,
@@ -102,7 +110,7 @@ class _Run:
             examiner=examiner,
             strategy=STRATEGIES[self._config.strategy.name](),
             listen=self._hear,
-            rules=Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop),
+            rules=rules,
             backend=order.backend,
             memory=self._memory,
             retention=Retention(
@@ -149,7 +157,7 @@ class _Run:
             for lesson in self._order.plan.lessons
         ]
         self._hear(Event("run-started", data={"topics": topics, "handoff": self._ledger.handoff}))
-        for note in self._notes:
+        for note in (*self._order.said, *self._notes):
             self._hear(Event("notice", data={"text": note}))
 
     def _base_exams(self) -> dict[str, Exam]:
@@ -181,6 +189,9 @@ class _Run:
     def _note(self, text: str) -> None:
         """Said aloud, and kept for the report."""
         self._notes.append(text)
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
         self._hear(Event("notice", data={"text": text}))
 
     def _already(self, lesson: Lesson) -> bool:

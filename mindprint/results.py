@@ -90,6 +90,8 @@ def assemble(
             parameters=info.parameters,
             dtype=info.dtype,
             device=info.device,
+            threads=info.threads,
+            blas=info.blas,
         ),
         choices=tuple(ChoiceRecord(**asdict(choice)) for choice in (*header.choices, chosen)),
         config=header.resolved.listing(),

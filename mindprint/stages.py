@@ -14,19 +14,20 @@ from backends.contract import AdapterSpec, Batch, Objective, OptimizerSpec, Sess
 from mindprint.checkpoints import Checkpoints, Progress
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
-from mindprint.disk.sealed import read_json, write_json
 from mindprint.disk.whole import write_folder, write_text
 from mindprint.errors import StageError
 from mindprint.evals.exam import Examiner
 from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
 from mindprint.exams import examined
+from mindprint.growth import sample
 from mindprint.plan import StageKind, dpo_batches, sft_batches
 from mindprint.preferences import gather, reference_logprobs
 from mindprint.report.kept import Retained
 from mindprint.report.model import MemorySample, StageRecord
 from mindprint.retention import Retention
 from mindprint.rundir import RunDir
+from mindprint.stage_folder import STAGE, read_stage, write_stage
 from mindprint.strategies import Strategy
 from mindprint.tokens.batches import pad, pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair
@@ -181,11 +182,11 @@ def run_stage(
 ) -> Trained:
     """Train the adapter `name`, which is attached, unless this stage's folder is already there."""
     folder = shop.run.stage(lesson.topic.id, stage.name, attempt)
-    if (folder / "stage.json").is_file():
+    if (folder / STAGE).is_file():
         Checkpoints(shop.run, lesson.topic.id, stage.name, attempt).clear()
         shop.session.adapters.unload(name)
         shop.session.adapters.load(folder, name)
-        record = StageRecord.model_validate(read_json(folder / "stage.json"))
+        record = read_stage(folder)
     else:
         record = _train(shop, stage, lesson, attempt, folder)
     exam = examined(shop.examiner, shop.listen, lesson, stage.name, folder)
@@ -221,11 +222,11 @@ def _train(
         for name, content in files.items():
             (partial / name).write_bytes(content)
         write_text(partial / "metrics.jsonl", _metrics(progress))
-        write_json(partial / "stage.json", record.model_dump(mode="json"))
+        write_stage(partial, record)
 
     write_folder(folder, fill)
     checkpoints.clear()
-    _sample_memory(shop, f"{topic} {stage.name}")
+    sample(shop.session, topic, stage.name, shop.memory, shop.listen)
     return record
 
 
@@ -269,19 +270,6 @@ def _npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
     stream = BytesIO()
     np.save(stream, array)
     return stream.getvalue()
-
-
-def _sample_memory(shop: Workshop, stage: str) -> None:
-    memory = shop.session.memory()
-    shop.memory.append(
-        MemorySample(
-            stage=stage,
-            rss=memory.rss,
-            peak_rss=memory.peak_rss,
-            device=memory.device,
-            device_peak=memory.device_peak,
-        )
-    )
 
 
 def draw_pairs(shop: Workshop, lesson: Lesson) -> tuple[tuple[Pair, ...], str]:

@@ -52,6 +52,12 @@ class Rules:
     on_oom: str
     stop: Callable[[], bool]
 
+    def halt(self) -> None:
+        """Raises Interrupted when the run was asked to stop: for work that is begun again whole,
+        which has nothing to save."""
+        if self.stop():
+            raise Interrupted("stopped as asked; what is finished is saved")
+
 
 class StageLoop:
     """Trains the attached adapter on one job, from its start or from its latest checkpoint."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -38,20 +38,37 @@ class Said:
     first_stop: float
 
 
+def _go_on() -> None:
+    """Nobody asks an examiner to stop."""
+
+
+def _unheard(text: str) -> None:
+    """Nobody listens to an examiner."""
+
+
 class Examiner:
     """Asks the session's model as it stands at each call. `seconds` sums the time it took.
 
     `open_prompts`: the author's held-out answers whose prompts are asked for the voice, () where
-    there are too few. `instrument` is the voice scale once `calibrate` has been given its 0.
+    there are too few. `halt` is called as answers are decoded, and may raise; `tell` hears what is
+    worth saying. `instrument` is the voice scale once `calibrate` has been given its 0.
     """
 
     def __init__(
-        self, session: Session, renderer: Renderer, curriculum: Curriculum, config: Config
+        self,
+        session: Session,
+        renderer: Renderer,
+        curriculum: Curriculum,
+        config: Config,
+        *,
+        halt: Callable[[], None] = _go_on,
+        tell: Callable[[str], None] = _unheard,
     ) -> None:
         self._session = session
         self._renderer = renderer
         self._curriculum = curriculum
         self._config = config
+        self._halt, self._tell = halt, tell
         voice = curriculum.voice
         self._limits = Limits.of(
             [*(held.answer for held in voice.answers), *(one.text for one in voice.writing)]
@@ -150,7 +167,7 @@ class Examiner:
         )
         ids = [self._renderer.prompt(prompt) for prompt in prompts]
         answers = []
-        for made in self._session.generate(ids, spec):
+        for made in self._session.generate(ids, spec, lambda row, token: self._halt()):
             text, raw = self._renderer.decode(made.ids), self._renderer.decode_raw(made.ids)
             flags = flags_of(text, raw, made.ids, made.stop, self._renderer.special_texts)
             loops = LOOPS in flags.soft

@@ -18,7 +18,8 @@ TopicStatus = Literal["pending", "running", "passed", "failed"]
 
 class StageRecord(Frozen):
     """One stage as it was run. `curve`: (step, loss); `margins`: (step, mean margin), DPO only;
-    `held_out_loss`: (epoch, loss), epochs from 1; `tokens`: all that went through the model."""
+    `held_out_loss`: (epoch, loss), epochs from 1; `tokens`: all that went through the model;
+    `stopped`: why it ended early; `failed`: why the whole topic is given up with it."""
 
     name: Literal["sft", "dpo"]
     attempt: int
@@ -36,6 +37,7 @@ class StageRecord(Frozen):
     kept_epoch: int | None = None
     skipped_steps: int = 0
     stopped: str = ""
+    failed: str = ""
     accepted: bool = True
     verdict: str = ""
     curve: tuple[tuple[int, float], ...] = ()
@@ -93,6 +95,8 @@ class ModelRecord(Frozen):
     parameters: int
     dtype: str
     device: str
+    threads: int = 0
+    blas: str = ""
 
 
 class MemorySample(Frozen):
