@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from backends.errors import ModelError
+from backends.json_files import json_of
 from backends.weight_files import shards
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
@@ -61,7 +61,7 @@ def _download(repo: str, revision: str | None) -> Path:
 def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError("the model folder has no config.json", where=str(folder))
-    if not any(folder.glob("*.safetensors")):
+    if not any(file.is_file() for file in folder.glob("*.safetensors")):
         pickles = [p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"}]
         why = f"; `{pickles[0]}` is a pickle, which can run code when read" if pickles else ""
         raise ModelError(
@@ -76,7 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json as it stands."""
     where = folder / "config.json"
     try:
-        config = json.loads(where.read_text("utf-8"))
+        config = json_of(where)
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the model's config: {error}", where=str(where)) from error
     if not isinstance(config, dict) or "model_type" not in config:
@@ -105,12 +105,19 @@ def served(config: dict[str, Any], families: dict[str, str], backend: str, folde
     """The config's family, or ModelError naming those that `backend` can serve."""
     family = str(config["model_type"])
     if family not in families:
+        own = "; its `auto_map` names code in the folder, which mindprint never runs"
         raise ModelError(
-            f"the {backend} backend cannot serve the model family `{family}`",
+            f"the {backend} backend cannot serve the model family `{_shown(family)}`"
+            f"{own if config.get('auto_map') else ''}",
             where=str(folder / "config.json"),
             hint=f"it serves: {', '.join(sorted(families))}",
         )
     return family
+
+
+def _shown(name: str) -> str:
+    """A name from a file of others, fit for a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in name[:80])
 
 
 _SIZES = (

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
+from backends.json_files import json_of
 from backends.lora import leaf_targets
 
 CONFIG = "adapter_config.json"
@@ -60,6 +61,7 @@ def read(folder: Path) -> tuple[AdapterSpec, Params]:
     """
     config = _read_config(folder)
     _refuse_unknown(config, folder)
+    _refuse_pickles(folder)
     spec = _spec(config, str(folder / CONFIG))
     return spec, _contract_names(_stored(folder / WEIGHTS), folder)
 
@@ -91,7 +93,7 @@ def check(spec: AdapterSpec, tensors: Params, shapes: dict[str, tuple[int, int]]
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        config = json_of(folder / CONFIG)
     except (OSError, ValueError) as error:
         raise AdapterError(
             f"cannot read the adapter: {error}", where=str(folder / CONFIG)
@@ -99,6 +101,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"r", "lora_alpha"} <= config.keys():
         raise AdapterError("not a PEFT LoRA configuration", where=str(folder / CONFIG))
     return config
+
+
+def _refuse_pickles(folder: Path) -> None:
+    if (folder / WEIGHTS).is_file():
+        return
+    kinds = {".bin", ".pt", ".pth", ".ckpt"}
+    pickles = sorted(file.name for file in folder.glob("adapter_model*") if file.suffix in kinds)
+    if pickles:
+        raise AdapterError(
+            f"the adapter has no {WEIGHTS}; `{pickles[0]}` is a pickle, which can run code when "
+            "read",
+            where=str(folder),
+            hint="save it with `save_pretrained(..., safe_serialization=True)`",
+        )
 
 
 _REFUSED = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from backends.errors import FAULTS, ModelError
+from backends.json_files import json_of
 
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
@@ -60,7 +60,7 @@ def check_floats(folder: Path) -> None:
 def _indexed(folder: Path) -> list[Path]:
     index = folder / INDEX
     try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        names = sorted(set(json_of(index)["weight_map"].values()))
         outside = [name for name in names if Path(name).name != name]
     except FAULTS as error:
         raise ModelError("cannot read the weights' index", where=str(index)) from error

@@ -234,6 +234,8 @@ def _model_record(session: Session, target: Target) -> ModelRecord:
         parameters=info.parameters,
         dtype=info.dtype,
         device=info.device,
+        threads=info.threads,
+        blas=info.blas,
     )
 
 

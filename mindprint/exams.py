@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mindprint.curriculum.records import QuizItem
-from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.sealed import file_hash, read_json, write_json
 from mindprint.disk.whole import write_text
 from mindprint.evals.exam import Examiner
 from mindprint.evals.sheet import Exam
@@ -15,6 +15,9 @@ from mindprint.events import Event, Listener
 from mindprint.report.scores import Answer, Score
 from mindprint.report.voice import Reading
 from mindprint.tokens.lessons import Lesson
+
+EXAM = "eval.json"
+ANSWERS = "answers.jsonl"
 
 
 def examined(
@@ -30,18 +33,22 @@ def examined(
     `standing`: an exam whose answers to the open prompts hold for this state too, since nothing
     was trained in between.
     """
-    where = folder / "eval.json"
+    where, quiz = folder / EXAM, lesson.topic.quiz
     if where.is_file():
-        return read_exam(where)
-    quiz = lesson.topic.quiz
+        exam = read_exam(where)
+        if odd_answers(folder):  # a view of the exam: made again
+            write_text(folder / ANSWERS, _lines(quiz, exam.answers))
+            text = f"{folder.name}/{ANSWERS} is made again from {EXAM}"
+            listen(Event("notice", lesson.topic.id, state, {"text": text}))
+        return exam
     if standing is None:
         exam = examiner.examine(quiz)
     else:
         exam = examiner.ask(quiz)
         if standing.reading is not None:
             exam = examiner.read(exam, standing.open, standing.reading)
-    write_text(folder / "answers.jsonl", _lines(quiz, exam.answers))
-    write_exam(where, exam)
+    write_text(folder / ANSWERS, _lines(quiz, exam.answers))
+    write_exam(where, exam, {ANSWERS: file_hash(folder / ANSWERS)})
     listen(evaluated(lesson.topic.id, state, exam.score))
     return exam
 
@@ -52,7 +59,8 @@ def evaluated(topic: str, state: str, score: Score) -> Event:
     return Event("evaluated", topic, state, data)
 
 
-def write_exam(where: Path, exam: Exam) -> None:
+def write_exam(where: Path, exam: Exam, files: Mapping[str, str] | None = None) -> None:
+    """`files`: names and SHA-256 of what was written beside it."""
     tree = {
         "score": exam.score.model_dump(mode="json"),
         "answers": [answer.model_dump(mode="json") for answer in exam.answers],
@@ -60,6 +68,7 @@ def write_exam(where: Path, exam: Exam) -> None:
         "reading": exam.reading.model_dump(mode="json") if exam.reading else None,
         "open": list(exam.open),
         "alone": [answer.model_dump(mode="json") for answer in exam.alone],
+        "files": dict(files or {}),
     }
     write_json(where, tree)
 
@@ -75,6 +84,13 @@ def read_exam(where: Path) -> Exam:
         open=tuple(tree["open"]),
         alone=tuple(Answer.model_validate(answer) for answer in tree["alone"]),
     )
+
+
+def odd_answers(folder: Path) -> bool:
+    """Whether `answers.jsonl` is not the one that `eval.json`, which is whole, was written with."""
+    file = folder / ANSWERS
+    wanted = read_json(folder / EXAM).get("files", {}).get(ANSWERS)
+    return not file.is_file() or file_hash(file) != wanted
 
 
 def _lines(quiz: Sequence[QuizItem], answers: Sequence[Answer]) -> str:

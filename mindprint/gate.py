@@ -115,6 +115,16 @@ def judge_dpo(
     return Verdict(True, f"{numbers}{doubt}{unseen}{ended}")
 
 
+def judge_failed(stage: StageRecord) -> Verdict:
+    """A stage that gave its topic up is undone, whatever its answers were like."""
+    return Verdict(False, f"the topic is given up: {stage.failed}")
+
+
+def judge_failed_topic(why: str) -> Verdict:
+    """A topic that was given up goes with all its stages, even where nothing else is undone."""
+    return Verdict(False, f"failed: {why}; rolled back")
+
+
 def judge_topic(before: Score, final: Score, gate: GateSection) -> Verdict:
     """A topic that passed stays. One that failed stays only if it is better on both, or if
     nothing is ever rolled back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -37,6 +37,18 @@ def audit(session: Session, where: str) -> None:
     if frozen:
         raise StageError(
             f"{len(frozen)} tensors of the adapter are frozen, such as `{frozen[0]}`", where=where
+        )
+
+
+def check_planned(steps: int, planned: int | None, where: str) -> None:
+    """The schedule runs over the steps that were planned; None where the plan was not sure. Raises
+    StageError naming both."""
+    if planned is not None and steps != planned:
+        raise StageError(
+            f"the stage has {steps} steps, and {planned} were planned",
+            where=where,
+            hint="the learning rate's schedule would end at the wrong step; a plan and its stages "
+            "must count the same rows: this is a fault of mindprint",
         )
 
 
@@ -80,6 +92,29 @@ class FlatLoss:
                 where=where,
                 hint="nothing is being learned: look at the learning rate and the trainable set",
             )
+
+
+class Still:
+    """Losses differ by their batches even where nothing is learned: the tensors themselves tell."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._then: Params | None = None
+
+    def see(self, loss: float, parameters: Callable[[], Params], where: str) -> None:
+        """Looks every ten steps. Raises StageError when no adapter tensor has changed since the
+        last look; a step whose loss is exactly 0 has nothing to change."""
+        self._steps += loss != 0.0
+        if loss == 0.0 or self._steps % FLAT_STEPS:
+            return
+        now = parameters()
+        if self._then is not None and all(np.array_equal(now[k], self._then[k]) for k in now):
+            raise StageError(
+                f"no adapter tensor has changed over the last {FLAT_STEPS} steps",
+                where=where,
+                hint="nothing is being learned: look at the learning rate and the trainable set",
+            )
+        self._then = now
 
 
 def expected_first_loss(objective: Objective, batches: Sequence[Batch], window: Window) -> float:

@@ -15,6 +15,7 @@ from mindprint.report.scores import Score
 from mindprint.rundir import RunDir
 
 SCHEMA_VERSION = 1
+LEDGER = "ledger.json"
 
 Handoff = Literal["stack", "merge", "continue"]
 
@@ -51,12 +52,17 @@ class Ledger(BaseModel):
     entries: tuple[Entry, ...] = ()
 
     def with_entry(self, entry: Entry) -> Ledger:
-        """Raises StageError when the name is taken or `replaces` names nothing that acts."""
-        if any(entry.name == known.name for known in self.entries):
-            raise StageError(f"the ledger already holds `{entry.name}`", where="ledger.json")
+        """An entry that is there already, made again on whichever backend, changes nothing.
+
+        Raises StageError when it is there and another, or `replaces` names nothing that acts.
+        """
+        known = next((one for one in self.entries if one.name == entry.name), None)
+        if known is not None:
+            _check_equal(known, entry)
+            return self
         acting = {known.name for known in self.acting()}
         if entry.accepted and entry.replaces is not None and entry.replaces not in acting:
-            raise StageError(f"`{entry.replaces}` is not in force", where="ledger.json")
+            raise StageError(f"`{entry.replaces}` is not in force", where=LEDGER)
         return self.model_copy(update={"entries": (*self.entries, entry)})
 
     def acting(self, until: str | None = None) -> tuple[Entry, ...]:
@@ -73,9 +79,41 @@ class Ledger(BaseModel):
             entries = entries[: ends[-1] + 1]
         return _in_force(entries)
 
+    def of(self, topic: str) -> tuple[Entry, ...]:
+        """What a topic made, accepted or not."""
+        return tuple(entry for entry in self.entries if entry.topic == topic)
+
+    def before(self, topic: str) -> Ledger:
+        """As it stood when the topic began."""
+        places = [place for place, entry in enumerate(self.entries) if entry.topic == topic]
+        kept = self.entries[: places[0]] if places else self.entries
+        return self.model_copy(update={"entries": kept})
+
+    def needed(self, topic: str, *, replayed: bool) -> tuple[Entry, ...]:
+        """The topic's entries whose adapters a run that goes on loads: those in force; all that it
+        left, where topics are `replayed` over what stood then."""
+        left = self.left_by(topic)
+        if replayed:
+            return left
+        acting = {entry.name for entry in self.acting()}
+        return tuple(entry for entry in left if entry.name in acting)
+
     def left_by(self, topic: str) -> tuple[Entry, ...]:
         """What a topic's own stages left in force, whatever came after it."""
-        return _in_force([entry for entry in self.entries if entry.topic == topic])
+        return _in_force(self.of(topic))
+
+
+def _check_equal(known: Entry, made: Entry) -> None:
+    """Raises StageError naming what differs; which backend made it may."""
+    before, after = known.model_dump(), made.model_dump()
+    odd = [name for name in before if name != "backend" and before[name] != after[name]]
+    if odd:
+        raise StageError(
+            f"`{made.name}` is not what the ledger holds by that name: {', '.join(odd)}",
+            where=LEDGER,
+            hint="a topic that is gone through again must come out as it did: put back a copy of "
+            "its `record.json`, or go on in a new run with `mindprint resume RUN --fork NEW`",
+        )
 
 
 def _in_force(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -85,7 +123,7 @@ def _in_force(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def read(run: RunDir) -> Ledger:
-    where = run.path / "ledger.json"
+    where = run.path / LEDGER
     tree: Any = read_json(where)
     if not isinstance(tree, dict) or tree.get("schema_version") != SCHEMA_VERSION:
         raise ConfigError("not a ledger that this version can read", where=str(where))
@@ -93,7 +131,7 @@ def read(run: RunDir) -> Ledger:
 
 
 def write(run: RunDir, ledger: Ledger) -> None:
-    write_json(run.path / "ledger.json", ledger.model_dump(mode="json"))
+    write_json(run.path / LEDGER, ledger.model_dump(mode="json"))
 
 
 def attach(session: Session, run: RunDir, until: str | None = None) -> tuple[str, ...]:
@@ -115,7 +153,7 @@ def check_model(ledger: Ledger, session: Session, run: RunDir) -> None:
     if ledger.model_id != session.model_id:
         raise ConfigError(
             "this is not the model that the run was made on",
-            where=f"{run.path / 'ledger.json'}: model_id {ledger.model_id[:12]}",
+            where=f"{run.path / LEDGER}: model_id {ledger.model_id[:12]}",
             hint=f"the model given hashes to {session.model_id[:12]}",
         )
 

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from backends.contract import AdapterManager, Session
-from backends.errors import BackendError, MergeRefused
+from backends.contract import Session
+from backends.errors import BackendError
 from mindprint import ledger as ledgers
+from mindprint.base_exams import base_exams
 from mindprint.calibration import Calibration, calibrate
 from mindprint.clock import Clock
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum
-from mindprint.disk.sealed import read_json, write_json
+from mindprint.disk.room import NoRoom, tells_of_no_room
 from mindprint.errors import MindprintError, StageError
 from mindprint.evals.exam import Examiner
 from mindprint.evals.prompts import RETENTION
 from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
-from mindprint.exams import evaluated, read_exam, write_exam
-from mindprint.ledger import Entry, Ledger
+from mindprint.exams import read_exam, write_exam
+from mindprint.finished import FINAL, Finished, all_finished, joined
+from mindprint.handing import Handing, resolve_handoff
+from mindprint.job import Rules
+from mindprint.ledger import LEDGER, Ledger
 from mindprint.plan import Plan
-from mindprint.report.files import write_result
+from mindprint.plan_file import keep_plan
+from mindprint.report.files import RESULT, write_result
 from mindprint.report.kept import Retained
 from mindprint.report.model import Result, Status, TopicRecord
 from mindprint.report.voice import VoiceRecord
@@ -40,8 +45,7 @@ from mindprint.stages import Workshop
 from mindprint.strategies.sequential import Sequential
 from mindprint.tokens.lessons import Lesson
 from mindprint.tokens.render import Renderer
-from mindprint.topics import TopicRun
-from mindprint.training import Rules
+from mindprint.topics import Taught, TopicRun
 
 STRATEGIES = {"sequential": Sequential}
 
@@ -66,13 +70,6 @@ class Order:
     said: tuple[str, ...] = ()
 
 
-def resolve_handoff(config: Config, session: Session) -> ledgers.Handoff:
-    """`auto` merges where the working weights are float32, else stacks."""
-    if config.handoff != "auto":
-        return config.handoff
-    return "merge" if session.info.dtype == "float32" else "stack"
-
-
 def run_curriculum(
     order: Order, session: Session, renderer: Renderer, run: RunDir, opening: float = 0.0
 ) -> Result:
@@ -95,6 +92,8 @@ class _Run:
         self._records: dict[str, TopicRecord] = {}
         self._retained: list[Retained] = []
         self._memory = list(self._earlier.memory) if self._earlier else []
+        self._topics = [lesson.topic.id for lesson in order.plan.lessons]
+        self._finished = all_finished(run, self._topics)
         self._ledger = self._open_ledger()
         self._notes = [*order.notes, *renderer.notes]
         rules = Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop)
@@ -119,7 +118,9 @@ class _Run:
                 [lesson.topic for lesson in order.plan.lessons],
                 self._config,
             ),
+            planned=_planned(order.plan, self._config),
         )
+        self._handing = Handing(session, self._config, run, self._ledger.handoff, self._hear)
         self._calibration: Calibration | None = None
         self._standing: Exam | None = None
 
@@ -128,29 +129,50 @@ class _Run:
         try:
             base = self._base_exams()
             for lesson in self._order.plan.lessons:
-                if not self._already(lesson):
+                if lesson.topic.id in self._finished:
+                    self._recall(lesson.topic.id)
+                else:
                     self._topic(lesson, base[lesson.topic.id])
-        except (MindprintError, BackendError, KeyboardInterrupt):
-            write_result(self._run.path, self._result("stopped"))
+        except (MindprintError, BackendError, OSError, KeyboardInterrupt):
+            self._leave()
             raise
         result = self._result("finished")
         write_result(self._run.path, result)
         self._hear(Event("run-finished", data={"verdict": result.verdict}))
         return result
 
+    def _leave(self) -> None:
+        """Say in `result.json` how far it came; what stopped the run is told even if it cannot."""
+        try:
+            write_result(self._run.path, self._result("stopped"))
+        except (NoRoom, OSError) as error:
+            text = f"{RESULT} still says how far the run was before: {error}"
+            self._order.listen(Event("notice", data={"text": text}))
+
     def _open_ledger(self) -> Ledger:
-        if (self._run.path / "ledger.json").is_file():
+        """As it lies there, with what a topic's record has and the ledger not yet, or no more."""
+        found = Ledger(
+            model_id=self._session.model_id, handoff=resolve_handoff(self._config, self._session)
+        )
+        if (self._run.path / LEDGER).is_file():
             found = ledgers.read(self._run)
-            ledgers.check_model(found, self._session, self._run)
-            return found
-        handoff = resolve_handoff(self._config, self._session)
-        return Ledger(model_id=self._session.model_id, handoff=handoff)
+        ledgers.check_model(found, self._session, self._run)
+        for topic, finished in self._finished.items():
+            if finished.model_id != found.model_id:
+                raise StageError(
+                    f"`{topic}` was trained on another model than the run",
+                    where=str(self._run.topic(topic)),
+                    hint="put back the run's own files, or begin anew",
+                )
+        return joined(found, self._finished, self._topics, self._run)
 
     def _begin(self) -> None:
+        """Whatever of the run's own files is not there yet, or no more."""
         if not (self._run.path / "config.yaml").is_file():
             write_config(self._run, self._order.resolved)
-            write_json(self._run.path / "plan.json", self._order.plan.as_json())
-            ledgers.write(self._run, self._ledger)
+        keep_plan(self._run, self._order.plan)
+        self._write_ledger()
+        if not (self._run.path / RESULT).is_file():
             write_result(self._run.path, self._result("running"))
         topics = [
             {"id": lesson.topic.id, "title": lesson.topic.title}
@@ -160,6 +182,12 @@ class _Run:
         for note in (*self._order.said, *self._notes):
             self._hear(Event("notice", data={"text": note}))
 
+    def _write_ledger(self) -> None:
+        """Unless it is there as it should be."""
+        there = (self._run.path / LEDGER).is_file()
+        if not there or ledgers.read(self._run) != self._ledger:
+            ledgers.write(self._run, self._ledger)
+
     def _base_exams(self) -> dict[str, Exam]:
         """Every quiz and the open prompts under the base alone, asked once, before anything is
         attached."""
@@ -167,21 +195,10 @@ class _Run:
         groups = {lesson.topic.id: lesson.topic.quiz for lesson in self._order.plan.lessons}
         if self._config.eval.retention != "off" and self._order.curriculum.retention:
             groups[RETENTION] = self._order.curriculum.retention
-        missing = {
-            name: items
-            for name, items in groups.items()
-            if not (folder / f"{_file(name)}.json").is_file()
-        }
-        examiner = self._shop.examiner
         with self._timed("evaluation"):
-            self._calibration = calibration = calibrate(examiner, folder)
-            self._note(calibration.sentence)
-            for name, exam in examiner.ask_many(missing).items():
-                if name != RETENTION:
-                    exam = examiner.read(exam, calibration.base, calibration.reading)
-                write_exam(folder / f"{_file(name)}.json", exam)
-                self._hear(evaluated(name, "base", exam.score))
-        exams = {name: read_exam(folder / f"{_file(name)}.json") for name in groups}
+            self._calibration = calibrate(self._shop.examiner, folder)
+            self._note(self._calibration.sentence)
+            exams = base_exams(self._shop.examiner, self._hear, self._calibration, folder, groups)
         if self._shop.retention.on:
             self._retained.append(self._shop.retention.base(exams))
         return exams
@@ -194,90 +211,44 @@ class _Run:
     def _tell(self, text: str) -> None:
         self._hear(Event("notice", data={"text": text}))
 
-    def _already(self, lesson: Lesson) -> bool:
+    def _recall(self, topic: str) -> None:
         """A topic that an earlier process finished: its adapters attached, its record read."""
-        where = self._run.topic(lesson.topic.id) / "record.json"
-        known = any(entry.topic == lesson.topic.id for entry in self._ledger.entries)
-        if not where.is_file() or not known:
-            return False
-        self._attach(self._ledger.left_by(lesson.topic.id))
-        tree = read_json(where)
-        self._records[lesson.topic.id] = TopicRecord.model_validate(tree["topic"])
-        self._retained += [Retained.model_validate(row) for row in tree["retained"]]
-        self._standing = read_exam(self._run.topic(lesson.topic.id) / "final.json")
-        self._hear(Event("notice", lesson.topic.id, data={"text": "finished earlier"}))
-        return True
-
-    def _attach(self, entries: Sequence[Entry]) -> None:
-        adapters = self._session.adapters
-        for entry in entries:
-            folder = ledgers.verified(self._run, entry)
-            if self._ledger.handoff == "continue":
-                _unload_all(adapters)
-                adapters.load(folder, entry.name)
-            else:
-                adapters.load(folder, entry.name, frozen=True)
-        if entries and self._ledger.handoff == "merge":
-            self._merge(entries[0].topic)
+        replayed = any(entry.topic not in self._finished for entry in self._ledger.entries)
+        self._handing.attach(self._ledger.needed(topic, replayed=replayed))
+        finished = self._finished[topic]
+        self._records[topic] = finished.record
+        self._retained += finished.retained
+        where = self._run.topic(topic) / FINAL
+        # left out by a fork that asks otherwise: the next topic's exam is then whole
+        self._standing = read_exam(where) if where.is_file() else None
+        self._hear(Event("notice", topic, data={"text": "finished earlier"}))
 
     def _topic(self, lesson: Lesson, base: Exam) -> None:
         asked = self._shop.examiner.seconds
         started = time.perf_counter()
-        taught = TopicRun(self._shop, lesson, self._ledger).run(base, self._standing or base)
-        record, entries = taught.record, taught.entries
-        self._hand_over(entries)
+        topic = lesson.topic.id
+        before = self._ledger.before(topic)
+        standing = self._standing if self._records else base
+        taught = TopicRun(self._shop, lesson, before).run(base, standing)
+        self._handing.over(taught.entries)
         spent = time.perf_counter() - started
         evaluation = self._shop.examiner.seconds - asked
         self._clock.training += spent - evaluation
         self._clock.evaluation += evaluation
-        self._records[lesson.topic.id] = record
+        self._records[topic] = taught.record
         self._retained += taught.rows
         self._standing = taught.final
-        folder = self._run.topic(lesson.topic.id)
-        write_exam(folder / "final.json", taught.final)
-        write_json(
-            folder / "record.json",
-            {
-                "topic": record.model_dump(mode="json"),
-                "retained": [row.model_dump(mode="json") for row in taught.rows],
-            },
-        )
-        for entry in entries:
+        self._close(topic, taught)
+
+    def _close(self, topic: str, taught: Taught) -> None:
+        """The record before the ledger, which can be made again from it; the result is a view."""
+        for entry in taught.entries:
             self._ledger = self._ledger.with_entry(entry)
-        ledgers.write(self._run, self._ledger)
+        entries, folder = self._ledger.of(topic), self._run.topic(topic)
+        write_exam(folder / FINAL, taught.final)
+        Finished(taught.record, taught.rows, entries, self._ledger.model_id).write(folder)
+        self._write_ledger()
         write_result(self._run.path, self._result("running"))
-
-    def _hand_over(self, entries: Sequence[Entry]) -> None:
-        """The topic's adapter becomes the past, in the way the run carries it."""
-        if not any(entry.accepted for entry in entries) or self._ledger.handoff == "continue":
-            return
-        if self._ledger.handoff == "stack":
-            self._freeze()
-        else:
-            self._merge(entries[0].topic)
-
-    def _freeze(self) -> None:
-        """The adapter that trains joins the frozen past."""
-        adapters = self._session.adapters
-        if adapters.trainable():
-            adapters.freeze(adapters.active()[-1])
-
-    def _merge(self, topic: str) -> None:
-        """Fold what is attached into the weights; under `auto`, a merge that would lose too much
-        leaves it stacked, aloud, and the next topic's merge tries both together."""
-        try:
-            report = self._session.adapters.merge_and_unload()
-            text = f"merged into {report.layers} layers, {report.lost:.1e} of the effect lost"
-        except MergeRefused as error:
-            if self._config.handoff != "auto":
-                raise StageError(
-                    f"the topic's adapter cannot be merged: {error.what}",
-                    where="handoff",
-                    hint="start a run with `--set handoff=stack`, which keeps adapters exact",
-                ) from error
-            self._freeze()
-            text = f"stacked instead of merged: {error.what}"
-        self._hear(Event("notice", topic, data={"text": text}))
 
     def _result(self, status: Status) -> Result:
         order = self._order
@@ -319,7 +290,12 @@ class _Run:
 
     def _hear(self, event: Event) -> None:
         if event.kind != "step":
-            self._run.record(event)
+            try:
+                self._run.record(event)
+            except OSError as error:
+                if tells_of_no_room(error):
+                    raise NoRoom.of(self._run.events, 0) from error
+                raise
         self._order.listen(event)
 
     @contextmanager
@@ -331,10 +307,10 @@ class _Run:
             setattr(self._clock, kind, getattr(self._clock, kind) + time.perf_counter() - started)
 
 
-def _unload_all(adapters: AdapterManager) -> None:
-    for name in reversed(adapters.active()):
-        adapters.unload(name)
-
-
-def _file(name: str) -> str:
-    return name.replace("/", "--")
+def _planned(plan: Plan, config: Config) -> dict[tuple[str, str], int]:
+    """Steps of the first attempts that are sure: not of DPO on pairs that are still to be drawn."""
+    return {
+        (stage.topic, stage.name): stage.steps
+        for stage in plan.stages
+        if stage.name == "sft" or config.dpo.pairs == "file"
+    }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from backends.contract import Choice
+from backends.model_files import resolve
 from mindprint.config import Config, DpoSection, SftSection
 from mindprint.curriculum.checks import FEW_ITEMS
 from mindprint.curriculum.records import Curriculum
@@ -15,6 +18,8 @@ from mindprint.errors import ConfigError
 from mindprint.evals.lengths import longest_row
 from mindprint.evals.prompts import examples, open_prompts, retained
 from mindprint.evals.style.embedding import check as check_embedder
+from mindprint.footprint import Footprint, footprint, read_sizes
+from mindprint.report.words import parameters, size
 from mindprint.tokens.batches import BatchPlan
 from mindprint.tokens.lessons import Lesson, Pair, make_lessons
 from mindprint.tokens.render import Renderer, Row
@@ -50,15 +55,23 @@ class Plan:
     open_prompts: int
     longest_row: int
     retries: int
+    footprint: Footprint | None = None
 
-    def lines(self) -> list[tuple[str, str, str]]:
-        """(what, value, note) for printing."""
+    @property
+    def disk(self) -> int:
+        """Bytes that the run surely writes, as far as they lie there at one time."""
+        return self.footprint.sure if self.footprint is not None else 0
+
+    def lines(self, place: Path = Path()) -> list[tuple[str, str, str]]:
+        """(what, value, note) for printing; the run is to lie in or below `place`."""
         rows = [(choice.key, choice.name, choice.because) for choice in self.choices]
         rows.append(("topics", str(len(self.lessons)), self._few_questions()))
         for kind in ("sft", "dpo"):
             rows += self._stage_line(kind)
         rows.append(("questions", str(self.questions), self._asked()))
         rows.append(("longest row", f"{self.longest_row} tokens", "answers included"))
+        if self.footprint is not None:
+            rows += _size_lines(self.footprint, place)
         return rows
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +83,16 @@ class Plan:
             "open_prompts": self.open_prompts,
             "longest_row": self.longest_row,
             "retries": self.retries,
+            **self._sizes(),
         }
+
+    def _sizes(self) -> dict[str, int]:
+        """Of the model and its adapters; the disk goes by settings that a resumed run may change,
+        so it is no part of what was planned."""
+        if self.footprint is None:
+            return {}
+        found = asdict(self.footprint)
+        return {key: found[key] for key in ("parameters", "layers", "adapter", "dpo_adapter")}
 
     def _asked(self) -> str:
         parts = []
@@ -110,8 +132,13 @@ def make_plan(
     renderer: Renderer,
     choices: Sequence[Choice] = (),
     topics: Sequence[str] | None = None,
+    folder: Path | None = None,
 ) -> Plan:
-    """Renders every row. Raises ConfigError for an unknown topic, DataError for unusable rows."""
+    """Renders every row. `folder`: where the model lies, looked up by `model.path` unless given.
+
+    Raises ConfigError for an unknown topic, DataError for unusable rows, ModelError for weights
+    that cannot be read, AdapterError for targets that match no layer.
+    """
     check_combination(config)
     check_embedder(config.eval.embedder)
     names = chosen_topics(curriculum, topics)
@@ -128,6 +155,7 @@ def make_plan(
     for stage in stages:
         exams[stage.topic] += 1
     asked = sum(exams[lesson.topic.id] * len(lesson.topic.quiz) for lesson in lessons)
+    where = folder or resolve(str(config.model.path), config.model.revision)
     return Plan(
         stages=tuple(stages),
         lessons=lessons,
@@ -137,7 +165,21 @@ def make_plan(
         open_prompts=voiced,
         longest_row=_longest(curriculum, lessons, config, renderer),
         retries=config.gate.retries,
+        footprint=footprint(read_sizes(where), config, stages, asked + kept + voiced),
     )
+
+
+def _size_lines(found: Footprint, place: Path) -> list[tuple[str, str, str]]:
+    """What an adapter and the whole run take, with what is free beside it."""
+    above = next(folder for folder in (place, *place.absolute().parents) if folder.is_dir())
+    free = size(shutil.disk_usage(above).free)
+    own = f", DPO's own {size(found.dpo_adapter)}" if found.dpo_adapter else ""
+    shape = f"on {found.layers} layers of a model of {parameters(found.parameters)} parameters"
+    more = f"up to {size(found.most)} with retries and stages that may come, "
+    return [
+        ("adapter", size(found.adapter), f"{shape}{own}"),
+        ("disk", size(found.sure), f"{more if found.most > found.sure else ''}{free} free"),
+    ]
 
 
 def check_combination(config: Config) -> None:

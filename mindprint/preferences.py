@@ -16,6 +16,7 @@ from mindprint.evals.exam import Examiner
 from mindprint.evals.negation import Spoken
 from mindprint.evals.quiz import asserted
 from mindprint.evals.voice import score_voice
+from mindprint.fitting import PLAIN, Fit
 from mindprint.tokens.batches import pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair, conversation, render_pair
 from mindprint.tokens.render import Renderer
@@ -95,17 +96,20 @@ def is_off(text: str, author: str, voice: Voice) -> bool:
 
 
 def reference_logprobs(
-    session: Session, pairs: Sequence[Pair], batch_size: int
+    session: Session, pairs: Sequence[Pair], batch_size: int, fit: Fit = PLAIN
 ) -> NDArray[np.float32]:
-    """The policy's summed log-probabilities, float32 [pairs, 2]: chosen, rejected."""
+    """The policy's summed log-probabilities, float32 [pairs, 2]: chosen, rejected. Raises what
+    `fit` raises."""
     reference = np.zeros((len(pairs), 2), dtype=np.float32)
-    order = sorted(range(len(pairs)), key=lambda place: -_longer(pairs[place]))
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
+
+    def read(places: Sequence[int]) -> None:
         chosen = [pairs[place].chosen for place in places]
         rows = session.logprobs(pad_pairs(chosen, [pairs[p].rejected for p in places])).rows
         reference[places, 0] = rows[: len(places)]
         reference[places, 1] = rows[len(places) :]
+
+    order = sorted(range(len(pairs)), key=lambda place: -_longer(pairs[place]))
+    fit.each(order, batch_size, read)
     return reference
 
 

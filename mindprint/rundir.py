@@ -115,8 +115,9 @@ def _make_place(path: Path, size: int = 0) -> None:
 
 def _probe_room(path: Path, size: int) -> None:
     """Find a read-only or full disk now, not after an hour of training."""
-    if shutil.disk_usage(path).free < size:
-        raise OSError(28, f"less than {size // 2**20} MB free on the disk")
+    free = shutil.disk_usage(path).free
+    if free < size:
+        raise OSError(28, f"{size / 1e6:,.1f} MB wanted, {free / 1e6:,.1f} MB free on the disk")
     probe = path / ".probe"
     try:
         probe.write_bytes(b"0" * 4096)

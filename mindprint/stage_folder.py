@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mindprint.disk.sealed import Damaged, file_hash, read_json, write_json
+from mindprint.disk.sealed import Damaged, digest_of, file_hash, read_json, write_json
 from mindprint.report.model import StageRecord
 
 STAGE = "stage.json"
@@ -29,6 +29,15 @@ def read_stage(folder: Path) -> StageRecord:
         return StageRecord.model_validate(tree["record"])
     except (KeyError, ValidationError) as error:
         raise Damaged(folder / STAGE, "it is no record of a stage") from error
+
+
+def adapter_hash(folder: Path) -> str:
+    """SHA-256 over the stage's adapter files as they were when they were written, in whatever
+    state they are now; as `adapter_digest` makes it. Raises Damaged."""
+    files: dict[str, str] = read_json(folder / STAGE).get("files", {})
+    if missing := [name for name in ADAPTER if name not in files]:
+        raise Damaged(folder / STAGE, f"it does not vouch for `{missing[0]}`")
+    return digest_of({name: files[name] for name in ADAPTER})
 
 
 def odd_files(folder: Path) -> list[str]:

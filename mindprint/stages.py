@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from backends.contract import AdapterSpec, Batch, Objective, OptimizerSpec, Session
+from backends.contract import AdapterSpec, Batch, Learner, Objective, OptimizerSpec, Session
+from mindprint import guards
 from mindprint.checkpoints import Checkpoints, Progress
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
@@ -20,25 +22,28 @@ from mindprint.evals.exam import Examiner
 from mindprint.evals.sheet import Exam
 from mindprint.events import Event, Listener
 from mindprint.exams import examined
+from mindprint.fitting import Fit, training_advice
 from mindprint.growth import sample
+from mindprint.job import Job, Rules
 from mindprint.plan import StageKind, dpo_batches, sft_batches
 from mindprint.preferences import gather, reference_logprobs
 from mindprint.report.kept import Retained
 from mindprint.report.model import MemorySample, StageRecord
 from mindprint.retention import Retention
 from mindprint.rundir import RunDir
-from mindprint.stage_folder import STAGE, read_stage, write_stage
+from mindprint.stage_folder import STAGE, adapter_hash, read_stage, write_stage
 from mindprint.strategies import Strategy
 from mindprint.tokens.batches import pad, pad_pairs
 from mindprint.tokens.lessons import Lesson, Pair
 from mindprint.tokens.render import Renderer
-from mindprint.training import Job, Rules, StageLoop
+from mindprint.training import StageLoop
 from mindprint.watch import Watch
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """What every stage of a run works with."""
+    """What every stage of a run works with. `planned`: steps of a first attempt by topic and stage,
+    where the plan is sure of them."""
 
     session: Session
     renderer: Renderer
@@ -52,18 +57,21 @@ class Workshop:
     backend: str
     memory: list[MemorySample]
     retention: Retention
+    planned: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A finished stage, its verdict still open: `folder` holds adapter, metrics and answers;
-    `kept` is what was left of earlier topics then."""
+    `kept` is what was left of earlier topics then; `sha256` covers the adapter's files as they
+    were when they were written."""
 
     record: StageRecord
     exam: Exam
     kept: Retained | None
     spec: AdapterSpec
     folder: Path
+    sha256: str
 
 
 def adapter_seed(seed: int, topic: str, stage: str, attempt: int) -> int:
@@ -94,7 +102,7 @@ class SftStage:
             seed=adapter_seed(seed, topic, self.name, self._attempt),
         )
 
-    def job(self, save: Callable[[str, bytes], None]) -> Job:
+    def job(self, save: Callable[[str, bytes], None], fit: Fit) -> Job:
         section, rows = self._shop.config.sft, self._lesson.rows
         batches = sft_batches(self._lesson, section, self._shop.config.run.seed, self._attempt)
 
@@ -148,10 +156,11 @@ class DpoStage:
         ratio = rank / adapter.rank
         return ratio if adapter.scaling == "standard" else ratio**0.5
 
-    def job(self, save: Callable[[str, bytes], None]) -> Job:
+    def job(self, save: Callable[[str, bytes], None], fit: Fit) -> Job:
+        """Raises what `fit` raises."""
         section, pairs = self._shop.config.dpo, self._pairs
         seed = self._shop.config.run.seed
-        reference = reference_logprobs(self._shop.session, pairs, section.batch_size)
+        reference = reference_logprobs(self._shop.session, pairs, section.batch_size, fit)
 
         def batch_of(places: Sequence[int]) -> Batch:
             chosen = [pairs[place].chosen for place in places]
@@ -180,19 +189,23 @@ class DpoStage:
 def run_stage(
     shop: Workshop, stage: SftStage | DpoStage, lesson: Lesson, attempt: int, name: str
 ) -> Trained:
-    """Train the adapter `name`, which is attached, unless this stage's folder is already there."""
+    """Train the adapter `name`, which is attached, unless this stage's folder is already there.
+
+    Raises Damaged where the folder's adapter is not as it was written.
+    """
     folder = shop.run.stage(lesson.topic.id, stage.name, attempt)
     if (folder / STAGE).is_file():
-        Checkpoints(shop.run, lesson.topic.id, stage.name, attempt).clear()
+        record = read_stage(folder)
+        Checkpoints(shop.run, lesson.topic.id, stage.name, attempt).clear_own()
         shop.session.adapters.unload(name)
         shop.session.adapters.load(folder, name)
-        record = read_stage(folder)
+        guards.audit(shop.session, f"{lesson.topic.id}, {stage.name}")
     else:
         record = _train(shop, stage, lesson, attempt, folder)
     exam = examined(shop.examiner, shop.listen, lesson, stage.name, folder)
     on = shop.retention.on
     kept = shop.retention.row(lesson.topic, stage.name, attempt, folder) if on else None
-    return Trained(record, exam, kept, stage.spec(), folder)
+    return Trained(record, exam, kept, stage.spec(), folder, adapter_hash(folder))
 
 
 def _train(
@@ -200,21 +213,22 @@ def _train(
 ) -> StageRecord:
     files: dict[str, bytes] = {}
     topic = lesson.topic.id
-    job = stage.job(files.__setitem__)
+    fit = _fit(shop, topic, stage.name)
+    job = stage.job(files.__setitem__, fit)
+    guards.check_planned(job.batches.steps, _planned(shop, job), job.where)
     data = {"steps": job.batches.steps, "rows": stage.rows, "note": stage.note}
     shop.listen(Event("stage-started", topic, stage.name, data))
-    learner = shop.session.learner(job.objective, OptimizerSpec(seed=stage.spec().seed))
+
+    def learn() -> Learner:
+        return shop.session.learner(job.objective, OptimizerSpec(seed=stage.spec().seed))
+
     checkpoints = Checkpoints(shop.run, topic, stage.name, attempt)
     loop = StageLoop(
-        shop.session, learner, job, shop.strategy, shop.rules, checkpoints, shop.listen
+        shop.session, learn, job, shop.strategy, shop.rules, fit, checkpoints, shop.listen
     )
     progress = loop.run()
-    if not progress.curve:
-        raise StageError(
-            f"no step of the stage could be taken: {progress.stopped or 'no rows'}",
-            where=job.where,
-            hint="lower the learning rate, or look at the rows of this topic",
-        )
+    if not progress.curve and not progress.failed:
+        raise StageError("no step of the stage could be taken: it has no rows", where=job.where)
     record = _record(stage, attempt, job, progress)
 
     def fill(partial: Path) -> None:
@@ -224,10 +238,36 @@ def _train(
         write_text(partial / "metrics.jsonl", _metrics(progress))
         write_stage(partial, record)
 
-    write_folder(folder, fill)
+    write_folder(folder, fill, _adapter_bytes(shop.session) + sum(map(len, files.values())))
     checkpoints.clear()
     sample(shop.session, topic, stage.name, shop.memory, shop.listen)
     return record
+
+
+def _fit(shop: Workshop, topic: str, kind: StageKind) -> Fit:
+    """How the batches of a stage meet a full device, and a wish to stop."""
+    section = shop.config.sft if kind == "sft" else shop.config.dpo
+
+    def tell(text: str) -> None:
+        shop.listen(Event("notice", topic, kind, {"text": text}))
+
+    return Fit(
+        halt=shop.rules.halt,
+        on_full=shop.rules.on_oom,
+        tell=tell,
+        where=f"{topic}, {kind}",
+        advice=training_advice(kind, section.batch_size, section.accumulate),
+    )
+
+
+def _planned(shop: Workshop, job: Job) -> int | None:
+    """What the plan says of this stage; further attempts are not in it."""
+    return shop.planned.get((job.topic, job.stage)) if job.attempt == 0 else None
+
+
+def _adapter_bytes(session: Session) -> int:
+    """Of the adapter that trains, in float32."""
+    return 4 * sum(math.prod(shape) for shape in session.adapters.trainable().values())
 
 
 def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progress) -> StageRecord:
@@ -241,13 +281,14 @@ def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progre
         tokens=progress.tokens,
         seconds=round(progress.seconds, 3),
         tokens_per_second=round(progress.tokens / max(progress.seconds, 1e-9), 1),
-        loss_first=progress.curve[0][1],
-        loss_last=progress.curve[-1][1],
+        loss_first=progress.curve[0][1] if progress.curve else None,
+        loss_last=progress.curve[-1][1] if progress.curve else None,
         held_out_loss=tuple(progress.held_out),
         note=stage.note,
         kept_epoch=progress.kept_epoch,
         skipped_steps=progress.skipped,
         stopped=progress.stopped,
+        failed=progress.failed,
         curve=tuple(progress.curve),
         margins=tuple(progress.margins),
     )

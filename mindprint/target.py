@@ -15,7 +15,7 @@ from mindprint import ledger
 from mindprint.config import Resolved, resolve
 from mindprint.disk.sealed import adapter_digest
 from mindprint.errors import ConfigError
-from mindprint.inputs import FILE, Inputs, read_inputs
+from mindprint.inputs import FILE, Inputs, read_inputs, with_given
 from mindprint.rundir import RunDir
 from mindprint.tokens.render import Renderer
 
@@ -72,8 +72,7 @@ class Target:
         inputs = read_inputs(run) if run is not None else None
         _check_named(named, run, until, place)
         acting = _acting(_of_run(run, until) if run is not None else (), adapters)
-        file = config or (run / "config.yaml" if run is not None else None)
-        resolved = _resolved(named, inputs, file, settings, place)
+        resolved = _resolved(named, inputs, config, settings, place)
         if like is not None:
             resolved = _like(like, resolved)
         chosen = choose(backend or (inputs.backend if inputs is not None else "auto"))
@@ -229,6 +228,12 @@ def _layer_shapes(folder: Path) -> dict[str, tuple[int, int]]:
 def _resolved(
     named: str, inputs: Inputs | None, file: Path | None, settings: Sequence[str], place: str
 ) -> Resolved:
+    """A run's own settings with `settings` on top, unless a file takes their place."""
+    if inputs is not None and file is None:
+        origin = f"{named}/{FILE}"
+        own = inputs.resolved()
+        own = own.model_copy(update={"origins": dict.fromkeys(inputs.config, origin)})
+        return with_given(own, None, settings)
     model, origin = (inputs.model, f"{named}/{FILE}") if inputs else (named, place)
     made = resolve(file, settings, model__path=model)
     return made.model_copy(update={"origins": {**made.origins, "model.path": origin}})

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from backends.contract import AdapterState
 from mindprint import gate
 from mindprint.curriculum.data import data_record
-from mindprint.disk.sealed import adapter_digest
 from mindprint.errors import StageError
 from mindprint.evals.changes import changes
 from mindprint.evals.sheet import Exam
@@ -45,6 +44,11 @@ class Attempt:
     state: AdapterState
     notes: tuple[str, ...]
 
+    @property
+    def failed(self) -> str:
+        """Why a stage gave the whole topic up, or nothing."""
+        return self.stages[-1].trained.record.failed
+
 
 @dataclass(frozen=True)
 class Taught:
@@ -67,8 +71,9 @@ class TopicRun:
         self._adapters = shop.session.adapters
         self._id = lesson.topic.id
 
-    def run(self, base: Exam, standing: Exam) -> Taught:
-        """`standing`: an exam of the model as the topic finds it, of whichever topic."""
+    def run(self, base: Exam, standing: Exam | None) -> Taught:
+        """`standing`: an exam of the model as the topic finds it, of whichever topic; None where
+        there is none, and the topic's own is then whole."""
         title = self._lesson.topic.title
         self._shop.listen(Event("topic-started", self._id, "", {"title": title}))
         folder = self._shop.run.topic(self._id) / "before"
@@ -80,11 +85,9 @@ class TopicRun:
             if number:
                 self._adapters.restore(start)
             attempts.append(self._attempt(number, before, start))
-            if gate.passes(attempts[-1].final.score, self._shop.config.gate):
+            if attempts[-1].failed or gate.passes(attempts[-1].final.score, self._shop.config.gate):
                 break
-        marks = self._shop.config.gate
-        best = max(attempts, key=lambda a: gate.rank(before.score, a.final.score, marks))
-        verdict = gate.judge_topic(before.score, best.final.score, marks)
+        best, verdict = self._best(attempts, before)
         kept = verdict.keep and any(stage.verdict.keep for stage in best.stages)
         if best is not attempts[-1] or not kept:
             self._adapters.restore(best.state if kept else start)
@@ -94,6 +97,15 @@ class TopicRun:
         rows = self._rows(attempts, best if kept else None, before)
         self._finished(record)
         return Taught(record, entries, rows, final)
+
+    def _best(self, attempts: list[Attempt], before: Exam) -> tuple[Attempt, Verdict]:
+        """The attempt that the topic is judged by, and whether it stays. The last one, if it gave
+        the topic up."""
+        marks, last = self._shop.config.gate, attempts[-1]
+        if last.failed:
+            return last, gate.judge_failed_topic(last.failed)
+        best = max(attempts, key=lambda a: gate.rank(before.score, a.final.score, marks))
+        return best, gate.judge_topic(before.score, best.final.score, marks)
 
     def _rows(
         self, attempts: list[Attempt], chosen: Attempt | None, before: Exam
@@ -144,8 +156,8 @@ class TopicRun:
             self._adapters.add(stage.spec(), name)
         trained = run_stage(self._shop, stage, self._lesson, number, name)
         change = self._shop.examiner.change(before, trained.exam)
-        sentence = gate.judge_sft(before, trained.exam, change, **self._measure())
-        verdict = self._judged(sentence, trained)
+        raw = gate.judge_sft(before, trained.exam, change, **self._measure())
+        verdict = self._judged(raw, trained)
         replaces = self._last_accepted() if goes_on is not None else None
         return Judged(trained, verdict, before, self._name("sft", number), replaces)
 
@@ -176,7 +188,9 @@ class TopicRun:
 
     def _judged(self, verdict: Verdict, trained: Trained) -> Verdict:
         """The verdict as it takes effect, told."""
-        if not verdict.keep and not self._shop.config.gate.rollback:
+        if trained.record.failed:
+            verdict = gate.judge_failed(trained.record)
+        elif not verdict.keep and not self._shop.config.gate.rollback:
             sentence = f"{verdict.sentence} (`gate.rollback` is off: kept)"
             verdict = Verdict(True, sentence)
         data = {"verdict": verdict.sentence, "accepted": verdict.keep}
@@ -226,7 +240,7 @@ class TopicRun:
             alpha=spec.alpha,
             scaling=spec.scaling,
             folder=trained.folder.relative_to(self._shop.run.path).as_posix(),
-            sha256=adapter_digest(trained.folder),
+            sha256=trained.sha256,
             replaces=judged.replaces,
             backend=self._shop.backend,
             before=judged.before.score,
@@ -249,7 +263,7 @@ class TopicRun:
         for judged in best.stages:
             exams[judged.trained.record.name] = judged.trained.exam
         exams["final"] = final
-        passed = gate.passes(final.score, self._shop.config.gate)
+        passed = not best.failed and gate.passes(final.score, self._shop.config.gate)
         scores: dict[StageName, Score] = {state: exam.score for state, exam in exams.items()}
         readings: dict[StageName, Reading] = {
             state: exam.reading for state, exam in exams.items() if exam.reading is not None

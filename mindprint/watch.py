@@ -8,6 +8,7 @@ import numpy as np
 
 from backends.contract import Session
 from mindprint.evals.likelihood import ended
+from mindprint.fitting import PLAIN, Fit
 from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.lessons import Pair
 
@@ -31,28 +32,22 @@ class Watch:
         self._chosen = [pairs[place].chosen for place in sorted(places.tolist())]
         prompts = [row.ids[: row.mask.index(True)] for row in self._chosen]
         self._ends = [ended(prompt, stop_id) for prompt in prompts]
-        self._start: tuple[float, float] | None = None
 
-    def begin(self, session: Session) -> None:
-        """Remember the policy as the stage began."""
-        self._start = self._measure(session)
+    def measure(self, session: Session, fit: Fit = PLAIN) -> tuple[float, float]:
+        """(log-probability per chosen token, mean probability of ending at once) of the policy as
+        it stands. Raises what `fit` raises."""
+        tokens = sum(sum(row.mask) for row in self._chosen)
+        chosen = sum(row_logprobs(session, self._chosen, self._size, fit)) / tokens
+        ends = row_logprobs(session, self._ends, self._size, fit)
+        return chosen, float(np.exp(ends).mean())
 
-    def look(self, session: Session) -> str:
-        """Why the stage should end now, or nothing."""
-        if self._start is None:
-            raise RuntimeError("Watch.begin was not called")
-        logp, end = self._measure(session)
-        logp_then, end_then = self._start
+    def look(self, session: Session, start: tuple[float, float], fit: Fit = PLAIN) -> str:
+        """Why the stage should end now, or nothing. `start`: what was measured as it began."""
+        logp, end = self.measure(session, fit)
+        logp_then, end_then = start
         if logp < logp_then - FALL_PER_TOKEN * abs(logp_then):
             fall = (logp_then - logp) / abs(logp_then)
             return f"the chosen answers' log-probability fell by {fall:.0%} per token"
         if end > end_then + RISE_OF_END:
             return f"the probability of an empty answer rose from {end_then:.3f} to {end:.3f}"
         return ""
-
-    def _measure(self, session: Session) -> tuple[float, float]:
-        """(log-probability per chosen token, mean probability of ending at once)."""
-        tokens = sum(sum(row.mask) for row in self._chosen)
-        chosen = sum(row_logprobs(session, self._chosen, self._size)) / tokens
-        ends = row_logprobs(session, self._ends, self._size)
-        return chosen, float(np.exp(ends).mean())

@@ -34,6 +34,7 @@ class MlxLearner:
             self._optimizer = AdamW(spec, adapters.arrays())
         self._gradients: Factors | None = None
         self._seed, self._batches = spec.seed, 0
+        self._window_began = 0  # batches before the window in hand: dropped, it draws again
 
     @while_open
     def accumulate(self, batch: Batch, window: Window) -> StepStats:
@@ -54,12 +55,12 @@ class MlxLearner:
                     gradients = clipped(gradients, norm, max_grad_norm)
                 stepped = self._optimizer.step(self._current(), gradients, learning_rate)
                 self._adapters.put(stepped)
-        self.discard()
+        self._gradients, self._window_began = None, self._batches
         return norm
 
     @while_open
     def discard(self) -> None:
-        self._gradients = None
+        self._gradients, self._batches = None, self._window_began
 
     @while_open
     def gradients(
@@ -94,6 +95,7 @@ class MlxLearner:
         self._optimizer.load_state({key: held for key, held in state.items() if key != "rng"})
         # The seed too: an adapter's files do not hold it.
         self._seed, self._batches = (int(value) for value in state["rng"])
+        self._window_began = self._batches
 
     def _enter(self) -> None:
         self._decoder.enter()

@@ -120,7 +120,7 @@ def _size(batch: Batch) -> str:
 
 
 def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
-    plan = decoder.plan
+    plan, on_cpu = decoder.plan, device == "cpu"
     vocabulary, hidden = decoder.net.model.embed_tokens.weight.shape
     return ModelInfo(
         family=plan.family,
@@ -132,4 +132,6 @@ def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
         device=device,
         window=plan.window,
         tied=plan.tied,
+        threads=blas.threads() if on_cpu else 0,
+        blas=blas.version() if on_cpu else "",
     )

@@ -41,6 +41,7 @@ class TorchLearner:
                 raise AdapterError(f"`{name}` does not lie contiguously in memory")
         drops = training.spec.dropout > 0 and objective.kind == "sft"
         self._noise = Noise(optimizer.seed, opened.device) if drops else None
+        self._window_began = self._drawn()
         self._optimizer = torch.optim.AdamW(
             list(self._parameters.values()),
             lr=0.0,
@@ -74,12 +75,15 @@ class TorchLearner:
                     torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
                 self._optimizer.param_groups[0]["lr"] = learning_rate
                 self._optimizer.step()
-        self.discard()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._window_began = self._drawn()
         return value
 
     @while_open
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
+        if self._noise is not None and self._window_began is not None:
+            self._noise.set_state(self._window_began)
 
     @while_open
     def gradients(
@@ -139,6 +143,7 @@ class TorchLearner:
             }
         if self._noise is not None:
             self._noise.set_state(state["rng"])
+            self._window_began = self._drawn()
 
     def _start(self) -> None:
         """Moments as AdamW's first step would make them; here, so that running out of room for
@@ -217,6 +222,10 @@ class TorchLearner:
             yield
         finally:
             self.assign(before)
+
+    def _drawn(self) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+        """How far the stream of dropout is: a window that is dropped draws its masks again."""
+        return None if self._noise is None else self._noise.state()
 
     @contextlib.contextmanager
     def _noise_kept(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from backends.asked import check_spec
 from backends.bounds import Bounds, rotary_limit
 from backends.contract import Choice, ModelInfo, ModelSpec
 from backends.errors import FAULTS, ModelError, reason
-from backends.torch import choices
+from backends.torch import blas, choices
 from backends.torch.memory import room_for, tells_of_memory
 
 FAMILIES = {
@@ -123,6 +123,7 @@ def open_model(spec: ModelSpec) -> Opened:
             model.to(device.name)
     model.eval()
     model.requires_grad_(False)
+    on_cpu = device.name == "cpu"
     info = ModelInfo(
         family=family,
         layers=int(config.num_hidden_layers),
@@ -133,6 +134,8 @@ def open_model(spec: ModelSpec) -> Opened:
         device=device.name,
         window=_window(config),
         tied=model.get_output_embeddings().weight is model.get_input_embeddings().weight,
+        threads=blas.threads() if on_cpu else 0,
+        blas=blas.version() if on_cpu else "",
     )
     name = model_files.name_of(spec.path)
     return Opened(model, folder, name, info, (device, dtype, attention), bounds)

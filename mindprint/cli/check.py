@@ -165,12 +165,14 @@ def shown(curriculum: Curriculum, place: str, model: str | None, as_json: bool) 
 def _marked(pieces: list[tuple[str, bool]]) -> Any:
     from rich.text import Text
 
+    from mindprint.visible import visible
+
     text, inside = Text(), False
     for piece, trained in pieces:
         if trained != inside:
             text.append("⟦" if trained else "⟧", "bold")
             inside = trained
-        text.append(piece, "green" if trained else "dim")
+        text.append(visible(piece), "green" if trained else "dim")
     if inside:
         text.append("⟧", "bold")
     return text.append("\n")

@@ -22,6 +22,7 @@ from mindprint.ledger import attach
 from mindprint.rundir import RunDir
 from mindprint.tokens.lessons import conversation as under_system
 from mindprint.tokens.render import Renderer
+from mindprint.visible import visible
 
 LONGEST = 4096
 END, NEW = {"/exit", "/quit"}, "/new"
@@ -102,7 +103,7 @@ class Conversation:
         def hear(row: int, token: int) -> None:
             if token not in self.renderer.stop_ids:
                 words.append(stream.push(token))
-                print(words[-1], end="", flush=True)
+                print(visible(words[-1]), end="", flush=True)
 
         spec = GenerateSpec(
             max_tokens=self.speech.max_tokens,
@@ -111,7 +112,7 @@ class Conversation:
             seed=len(self.said),
         )
         made = self.session.generate([prompt], spec, hear)[0]
-        print(stream.end(), flush=True)
+        print(visible(stream.end()), flush=True)
         if made.stop == "length":
             note(f"(cut at {self.speech.max_tokens} tokens: `--max-tokens` allows more)")
         return self.renderer.decode(made.ids)

@@ -43,12 +43,23 @@ def examine(probe: bool) -> dict[str, Any]:
         from backends.mlx.blas import loaded
 
         found["mlx"]["blas"] = asdict(loaded())
+    for name, availability in available().items():
+        if availability.ok:
+            found[name]["cpu"] = _products(name)
     return {
         "versions": versions(),
         "machine": asdict(machine.machine()),
         "backends": found,
         "choice": _choice(),
     }
+
+
+def _products(name: str) -> dict[str, Any]:
+    """How a backend multiplies on the CPU: the last digits of a result go by both."""
+    import importlib
+
+    blas = importlib.import_module(f"backends.{name}.blas")
+    return {"threads": blas.threads(), "blas": blas.version()}
 
 
 def _choice() -> dict[str, str]:
@@ -92,6 +103,8 @@ def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _backend(name: str, backend: dict[str, Any]) -> list[tuple[str, str, str]]:
+    from mindprint.report.words import several
+
     hint = f"; run `{backend['hint']}`" if backend["hint"] and not backend["ok"] else ""
     word = "works" if backend["ok"] else "not here"
     lines = [(name, word, f"{backend['reason']}{hint}")]
@@ -99,6 +112,9 @@ def _backend(name: str, backend: dict[str, Any]) -> list[tuple[str, str, str]]:
         lines.append(
             ("", backend["blas"]["name"], f"matrix products: {backend['blas']['because']}")
         )
+    if "cpu" in backend:
+        shared = several(backend["cpu"]["threads"], "thread")
+        lines.append(("", backend["cpu"]["blas"], f"on the CPU, with {shared}"))
     for device, checks in backend["probes"].items():
         for check in checks:
             verdict = "good" if check["ok"] else "BAD"

@@ -7,10 +7,16 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from mindprint.cli.interrupt import ended_as_interrupted
 from mindprint.errors import DataError, Exit, MindprintError
+
+if TYPE_CHECKING:
+    from mindprint.sameness import Differs
 
 # Typer shows its usage errors only through the bases of this one.
 UsageFault: type[Exception] = typer.BadParameter.__bases__[0]
@@ -20,7 +26,8 @@ FEW = 10
 def guarded(work: Callable[[], object], options: Sequence[str] = ()) -> int:
     """Run `work` and return the exit code; `options` are the long options that exist."""
     try:
-        code = work()
+        with ended_as_interrupted():
+            code = work()
         sys.stdout.flush()
         return code if isinstance(code, int) else Exit.DONE
     except UsageFault as error:
@@ -41,12 +48,16 @@ def guarded(work: Callable[[], object], options: Sequence[str] = ()) -> int:
 
 def _of_disk(error: OSError) -> int:
     """A disk that is full or may not be written; 0 for any other fault of the system."""
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
+    from mindprint.disk.room import NoRoom, tells_of_no_room
+
+    place = str(error.filename or "")
+    if tells_of_no_room(error):
+        hint = "free some space, and do it again"
+        return three_lines(NoRoom.of(Path(place or "."), 0).what, place, hint, NoRoom.exit)
+    if error.errno not in {errno.EROFS, errno.EACCES}:
         return 0
-    hint = "free some space, then go on with `mindprint resume RUN`: what is there is whole"
-    return three_lines(
-        f"cannot write: {error.strerror}", str(error.filename or ""), hint, Exit.USAGE
-    )
+    hint = "make the folder writable, or choose another"
+    return three_lines(f"cannot write: {error.strerror}", place, hint, Exit.USAGE)
 
 
 def _of_backend(error: Exception) -> int:
@@ -76,7 +87,19 @@ def told(error: MindprintError) -> int:
     """A fault of the user's, of their data, or an interrupt."""
     if isinstance(error, DataError) and error.faults:
         return told_faults(error, FEW)
+    from mindprint.sameness import Differs
+
+    if isinstance(error, Differs):
+        return told_differences(error)
     return three_lines(error.what, error.where, error.hint, error.exit)
+
+
+def told_differences(error: Differs) -> int:
+    """Every difference in a table between place and hint."""
+    say(f"error: {error.what}", error.where, "")
+    print("\n".join(f"      {line}" for line in error.table()), file=sys.stderr)
+    print(f"hint: {error.hint}", file=sys.stderr)
+    return error.exit
 
 
 def told_faults(error: DataError, limit: int | None) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,14 +15,20 @@ import typer
 from backends.contract import Session
 from backends.model_files import name_of
 from mindprint.cli import output
-from mindprint.cli.interrupt import asked_to_stop
+from mindprint.cli.interrupt import Stop, asked_to_stop
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
-from mindprint.disk.hold import LOCK
-from mindprint.errors import Exit, Interrupted
-from mindprint.inputs import FILE, Inputs, absolute, read_inputs, write_inputs
+from mindprint.disk.hold import LOCK, OWNER, Hold
+from mindprint.disk.room import NoRoom, tells_of_no_room
+from mindprint.disk.whole import sweep
+from mindprint.errors import ConfigError, Exit, Interrupted
+from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir, check_place
+from mindprint.sameness import tokenizer_id, versions
+
+Begin = Callable[[Session], Sequence[str]]
+"""Called with the opened model before anything is trained; returns what is to be said."""
 
 
 def default_out(name: str) -> Path:
@@ -35,99 +42,71 @@ def new_run(prepared: Prepared, out: Path, as_json: bool, called: str = "") -> N
 
     Ends with exit code 1 if a topic failed.
     """
-    check_place(out)
+    above = [folder for folder in (out, *out.parents) if not folder.exists()]
+    run = _created(out, prepared.plan.disk)
 
-    def created() -> RunDir:
-        run = RunDir.create(out)
-        write_inputs(run, _inputs(prepared, called))
-        return run
+    def begin(session: Session) -> Sequence[str]:
+        write_inputs(run.path, inputs_of(prepared, session, called))
+        return ()
 
-    _carry_out(prepared, created, out, as_json)
-
-
-def resumed_run(prepared: Prepared, out: Path, as_json: bool) -> None:
-    """Go on in `out` with what is missing there."""
-
-    def opened() -> RunDir:
-        run = RunDir.open(out)
-        run.lock()
-        return run
-
-    _carry_out(prepared, opened, out, as_json)
+    try:
+        with asked_to_stop() as stop, going_on_with(run.path):
+            carry_out(prepared, run, stop, begin, as_json)
+    finally:
+        _leave_nothing_empty(run, above)
+        run.release()
 
 
-def _inputs(prepared: Prepared, called: str) -> Inputs:
-    return Inputs(
-        curriculum=prepared.curriculum.root.resolve(),
-        model=absolute(prepared.model),
-        called=called or name_of(prepared.model),
-        backend=prepared.backend.name,
-        device=prepared.device,
-        topics=tuple(lesson.topic.id for lesson in prepared.plan.lessons),
-        system=prepared.curriculum.system,
-        hashes=prepared.curriculum.hashes,
-    )
-
-
-def _carry_out(
-    prepared: Prepared, make_run: Callable[[], RunDir], out: Path, as_json: bool
+def carry_out(
+    prepared: Prepared,
+    run: RunDir,
+    stop: Stop,
+    begin: Begin,
+    as_json: bool,
+    said: Sequence[str] = (),
 ) -> None:
+    """Open the model, train what is missing in `run`, which is locked, and write the reports.
+
+    `said`: what was found and mended on the way here.
+    """
     output.lines(prepared.lines(), to_stderr=True)
     started = time.perf_counter()
-    session = open_model(prepared)
+    try:
+        session = open_model(prepared)
+    except BaseException:
+        output.note(*said)
+        raise
     try:
         chosen = [(choice.key, choice.name, choice.because) for choice in session.choices]
         output.lines(chosen, to_stderr=True)
-        run = make_run()
-        try:
-            result = _train(prepared, session, run, time.perf_counter() - started)
-        except BaseException:
-            _leave_nothing_empty(run)
-            raise
-        finally:
-            run.release()
+        told = (*said, *begin(session))
+        with stop.careful():
+            result = _train(prepared, session, run, stop, told, time.perf_counter() - started)
     finally:
         session.close()
-    _tell(result, out, as_json)
+    tell(result, run.path, as_json)
 
 
-def _train(prepared: Prepared, session: Session, run: RunDir, opening: float) -> Result:
-    from mindprint.curriculum.checks import notices
-    from mindprint.pipeline import Order, run_curriculum
-
-    resume = f"go on with `mindprint resume {run.path}`"
-    planned = planned_steps(prepared.plan.stages)
-    with asked_to_stop() as stop, progress(planned) as listen:
-        order = Order(
-            curriculum=prepared.curriculum,
-            resolved=prepared.resolved,
-            plan=prepared.plan,
-            backend=prepared.backend.name,
-            model_path=read_inputs(run.path).called,
-            listen=listen,
-            command=shlex.join(["mindprint", *sys.argv[1:]]),
-            stop=stop,
-            notes=tuple(notices(prepared.curriculum)),
-        )
-        try:
-            return run_curriculum(order, session, prepared.renderer, run, opening)
-        except Interrupted as error:
-            raise Interrupted(error.what, where=error.where, hint=error.hint or resume) from error
-        except KeyboardInterrupt as error:
-            raise Interrupted("stopped at once", where=str(run.path), hint=resume) from error
+@contextmanager
+def going_on_with(run: Path) -> Iterator[None]:
+    """What ends a run early says how to go on with this very one."""
+    try:
+        yield
+    except Interrupted as error:
+        raise _interrupted(error.what, error.where, run) from error
+    except KeyboardInterrupt as error:
+        raise _interrupted("stopped at once", str(run), run) from error
+    except NoRoom as error:
+        raise NoRoom(error.what, where=error.where, hint=_more_room(run)) from error
+    except OSError as error:
+        if not tells_of_no_room(error):
+            raise
+        found = NoRoom.of(Path(error.filename or run), 0)
+        raise NoRoom(found.what, where=found.where, hint=_more_room(run)) from error
 
 
-def _leave_nothing_empty(run: RunDir) -> None:
-    """A run that ended before it wrote anything of its own leaves no folder behind."""
-    run.release()
-    inside = list(run.path.iterdir())
-    if all(path.name in {LOCK, FILE} for path in inside):
-        for path in inside:
-            path.unlink(missing_ok=True)
-        run.path.rmdir()
-
-
-def _tell(result: Result, out: Path, as_json: bool) -> None:
+def tell(result: Result, out: Path, as_json: bool) -> None:
+    """The reports, and the result on stdout; exit code 1 where a topic failed."""
     from mindprint.cli.report import show
     from mindprint.report.files import write_reports
 
@@ -139,3 +118,96 @@ def _tell(result: Result, out: Path, as_json: bool) -> None:
         print(f"\nreport: {written[0]}")
     if any(topic.status == "failed" for topic in result.topics):
         raise typer.Exit(Exit.GATE)
+
+
+def inputs_of(prepared: Prepared, session: Session, called: str = "") -> Inputs:
+    """What a run begins with, to be kept in its folder."""
+    info = session.info
+    return Inputs(
+        curriculum=prepared.curriculum.root.resolve(),
+        model=absolute(prepared.model),
+        called=called or name_of(prepared.model),
+        backend=prepared.backend.name,
+        device=prepared.device,
+        topics=tuple(lesson.topic.id for lesson in prepared.plan.lessons),
+        system=prepared.curriculum.system,
+        hashes=prepared.curriculum.hashes,
+        config=settled(prepared.resolved),
+        origins=prepared.resolved.origins,
+        model_id=session.model_id,
+        tokenizer=tokenizer_id(prepared.renderer, prepared.folder),
+        versions=versions(prepared.libraries()),
+        dtype=info.dtype,
+        opened_on=info.device,
+        threads=info.threads,
+        blas=info.blas,
+        only=prepared.only,
+    )
+
+
+def _created(out: Path, size: int) -> RunDir:
+    """A new run folder with room for `size` bytes, or why there can be none: who writes there
+    comes before what is there."""
+    try:
+        check_place(out, size)
+        return RunDir.create(out)
+    except ConfigError:
+        if out.is_dir():
+            Hold(out).check()
+        raise
+
+
+def _train(
+    prepared: Prepared,
+    session: Session,
+    run: RunDir,
+    stop: Stop,
+    said: Sequence[str],
+    opening: float,
+) -> Result:
+    from mindprint.curriculum.checks import notices
+    from mindprint.pipeline import Order, run_curriculum
+
+    with progress(planned_steps(prepared.plan.stages)) as listen:
+        order = Order(
+            curriculum=prepared.curriculum,
+            resolved=prepared.resolved,
+            plan=prepared.plan,
+            backend=prepared.backend.name,
+            model_path=read_inputs(run.path).called,
+            listen=listen,
+            command=shlex.join(["mindprint", *sys.argv[1:]]),
+            stop=stop,
+            notes=tuple(notices(prepared.curriculum)),
+            said=tuple(said),
+        )
+        return run_curriculum(order, session, prepared.renderer, run, opening)
+
+
+def _interrupted(what: str, where: str, run: Path) -> Interrupted:
+    if (run / FILE).is_file():
+        return Interrupted(what, where=where, hint=f"go on with {_resume(run)}")
+    return Interrupted(what, where=where, hint="nothing was written yet: start it again")
+
+
+def _more_room(run: Path) -> str:
+    return f"free some space, then go on with {_resume(run)}: what is there is whole"
+
+
+def _resume(run: Path) -> str:
+    return f"`mindprint resume {shlex.quote(str(run))}`"
+
+
+def _leave_nothing_empty(run: RunDir, above: Sequence[Path]) -> None:
+    """A run that ended before it wrote anything of its own leaves no folder behind; nor the
+    folders `above` that were made for it. The lock goes last, while it is held."""
+    sweep(run.path)
+    inside = list(run.path.iterdir())
+    if not all(path.name in {LOCK, OWNER, FILE} for path in inside):
+        return
+    for path in sorted(inside, key=lambda path: path.name == LOCK):
+        path.unlink()
+    for folder in above:
+        if any(folder.iterdir()):
+            break  # somebody else's by now
+        folder.rmdir()

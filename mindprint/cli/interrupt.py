@@ -1,30 +1,104 @@
-"""Ctrl-C as a wish: the first asks the run to save and stop, the second stops it at once."""
+"""Signals as wishes: the first asks a run to save and stop, the second stops it at once."""
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
-from mindprint.cli.output import note
+Handler = Callable[[int, FrameType | None], Any]
+HANG_UP = getattr(signal, "SIGHUP", None)
+"""The terminal is gone; Windows has no such signal."""
+
+
+class Stop:
+    """Whether somebody asked to stop. Calling it tells, for a loop that looks between steps."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._careful = False
+
+    def __call__(self) -> bool:
+        return self._asked > 0
+
+    @contextmanager
+    def careful(self) -> Iterator[None]:
+        """Inside, the first signal is only a wish; outside, there is nothing to be saved, and it
+        stops what is under way. One that came before is not forgotten."""
+        if self._asked:
+            raise KeyboardInterrupt
+        self._careful = True
+        try:
+            yield
+        finally:
+            self._careful = False
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals."""
+        self._asked += 1
+        if number == HANG_UP:
+            _stop_talking()
+        if not self._careful or self._asked > 1:
+            raise KeyboardInterrupt
+        _say("stopping after this step, and saving; once more stops at once")
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Inside, the first SIGINT or SIGTERM makes the given function true."""
-    asked: list[int] = []
+def asked_to_stop() -> Iterator[Stop]:
+    """Inside, SIGINT, SIGTERM and SIGHUP are heard by the given Stop."""
+    stop = Stop()
+    with _handled(stop.hear, signal.SIGINT, signal.SIGTERM, HANG_UP):
+        yield stop
+
+
+@contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end a command as ctrl-C does."""
 
     def hear(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        note("stopping after this step, and saving; once more stops at once")
+        if number == HANG_UP:
+            _stop_talking()
+        raise KeyboardInterrupt
 
-    wanted = (signal.SIGINT, signal.SIGTERM)
+    with _handled(hear, signal.SIGTERM, HANG_UP):
+        yield
+
+
+@contextmanager
+def _handled(hear: Handler, *numbers: int | None) -> Iterator[None]:
+    """`nohup` has SIGHUP ignored, and that stays. Only the main thread may set handlers."""
+    wanted = [number for number in numbers if number is not None]
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_IGN:
+        wanted = [number for number in wanted if number != HANG_UP]
+    if threading.current_thread() is not threading.main_thread():
+        wanted = []
     before = {number: signal.signal(number, hear) for number in wanted}
     try:
-        yield lambda: bool(asked)
+        yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: it was set outside of Python, and cannot be put back from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _say(text: str) -> None:
+    """Past Python's own buffers, which may be half written as a signal comes."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:  # nobody reads it any more, and the run is to be saved all the same
+        _stop_talking()
+
+
+def _stop_talking() -> None:
+    """What is written to a terminal that is gone would fail: let it go nowhere."""
+    for number in (1, 2):
+        with suppress(OSError):  # it was closed before
+            if stat.S_ISCHR(os.fstat(number).st_mode):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)

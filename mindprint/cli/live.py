@@ -14,6 +14,7 @@ from rich.text import Text
 from mindprint.cli.state import RunState, TopicState
 from mindprint.events import Event, Listener
 from mindprint.report.words import seconds, share
+from mindprint.visible import visible, visible_line
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -70,7 +71,12 @@ def draw(state: RunState, height: int = 40) -> RenderableType:
         scores = (
             f"{share(known.accuracy)}  {share(known.voice)}" if known.state != "waiting" else ""
         )
-        table.add_row(Text(mark, style), Text(known.title, style), Text(known.state, style), scores)
+        table.add_row(
+            Text(mark, style),
+            Text(visible_line(known.title), style),
+            Text(known.state, style),
+            scores,
+        )
     return Group(table, _stage(state)) if state.topic else table
 
 
@@ -109,10 +115,10 @@ def _stage(state: RunState) -> RenderableType:
 def _above(event: Event, state: RunState) -> Text | None:
     """A line that stays: a stage's verdict, or a notice."""
     known = state.topics.get(event.topic)
-    title = f"{known.title}: " if known else ""
+    title = f"{visible_line(known.title)}: " if known else ""
     if event.kind == "stage-finished":
         style = "" if event.data.get("accepted", True) else "yellow"
-        return Text(f"{title}{event.stage.upper()}: {event.data['verdict']}", style)
+        return Text(f"{title}{event.stage.upper()}: {visible(event.data['verdict'])}", style)
     if event.kind == "notice":
-        return Text(f"{title}{event.data['text']}", "dim")
+        return Text(f"{title}{visible(event.data['text'])}", "dim")
     return None

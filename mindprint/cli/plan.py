@@ -40,6 +40,8 @@ def plan(
     resolved = configured(config, settings, model)
     prepared = prepare(curriculum, resolved, backend, device, topics)
     lines, tree = prepared.lines(), prepared.plan.as_json()
+    if prepared.plan.footprint is not None:
+        tree["disk"] = {"sure": prepared.plan.footprint.sure, "most": prepared.plan.footprint.most}
     if probe:
         from mindprint.cli.estimate import estimate, told
 

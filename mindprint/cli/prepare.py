@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +17,35 @@ from mindprint.tokens.render import Renderer
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a run needs, read and checked, with nothing written and no weights opened."""
+class Material:
+    """What a run is made of, found and read; `folder` is the model's. `dtype`: of the weights."""
 
     resolved: Resolved
     backend: Choice
     device: str
     curriculum: Curriculum
+    folder: Path
     renderer: Renderer
-    plan: Plan
+    dtype: str
 
     @property
     def model(self) -> str:
         return str(self.resolved.config.model.path)
+
+    def libraries(self) -> Mapping[str, str]:
+        """Versions of the backend's own libraries."""
+        from backends import get
+
+        return get(self.backend.name).availability().versions
+
+
+@dataclass(frozen=True)
+class Prepared(Material):
+    """All that a run needs, read and checked, with nothing written and no weights opened. `only`:
+    what named its topics, () for all."""
+
+    plan: Plan
+    only: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str, str]]:
         """The header: what will run, on what, and why."""
@@ -55,10 +71,17 @@ def prepare(
     topics: Sequence[str] | None = None,
 ) -> Prepared:
     """Raises ConfigError, DataError, BackendUnavailable or ModelError."""
+    return planned(gather(curriculum, resolved, backend, device), topics)
+
+
+def gather(
+    curriculum: Path, resolved: Resolved, backend: str, device: str, dtype: str = ""
+) -> Material:
+    """Find and read everything but the weights. `dtype`: what `model.dtype: auto` stands for, where
+    that is known. Raises as `prepare` does."""
     from backends import choose
     from backends.model_files import resolve as resolve_model
     from mindprint.curriculum.load import read_curriculum
-    from mindprint.plan import make_plan
 
     config = resolved.config
     if config.model.path is None:
@@ -69,8 +92,27 @@ def prepare(
     read = read_curriculum(curriculum)
     folder = resolve_model(config.model.path, config.model.revision)
     renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
-    plan = make_plan(read, config, renderer, (choice,), topics)
-    return Prepared(resolved, choice, device, read, renderer, plan)
+    asked = config.model.dtype
+    return Material(
+        resolved=resolved,
+        backend=choice,
+        device=device,
+        curriculum=read,
+        folder=folder,
+        renderer=renderer,
+        dtype=dtype if dtype and asked == "auto" else asked,
+    )
+
+
+def planned(material: Material, topics: Sequence[str] | None) -> Prepared:
+    """With the plan for `topics`, all of them unless named."""
+    from mindprint.plan import make_plan
+
+    config, read = material.resolved.config, material.curriculum
+    plan = make_plan(
+        read, config, material.renderer, (material.backend,), topics, folder=material.folder
+    )
+    return Prepared(**vars(material), plan=plan, only=tuple(topics or ()))
 
 
 def open_model(prepared: Prepared) -> Session:
@@ -81,7 +123,7 @@ def open_model(prepared: Prepared) -> Session:
     spec = ModelSpec(
         path=prepared.model,
         revision=config.model.revision,
-        dtype=config.model.dtype,
+        dtype=prepared.dtype,  # type: ignore[arg-type]  # a setting's value, or a session's own
         device=prepared.device,  # type: ignore[arg-type]  # checked by _known_device
         attention=config.model.attention,
         longest_row=prepared.plan.longest_row,

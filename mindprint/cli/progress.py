@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mindprint.cli.state import RunState
 from mindprint.events import Event, Listener
+from mindprint.visible import visible_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ def plain(say: Callable[[str], None]) -> Listener:
                 return
         line = _LINES.get(event.kind, _other)(event, data)
         if line:
-            say(line)
+            say(visible_line(line))
 
     return listen
 

@@ -10,12 +10,14 @@ from mindprint.curriculum.held_out import RUN, held_out_notices
 from mindprint.curriculum.records import Curriculum, QuizItem, Source, Topic, Voice
 from mindprint.curriculum.trained import questions
 from mindprint.curriculum.trained import trained_texts as trained_texts
+from mindprint.curriculum.values import printable
 from mindprint.errors import Fault
 from mindprint.evals.negation import Spoken
 from mindprint.evals.prompts import FEWEST
 from mindprint.evals.quiz import denies, key_points, recall
 from mindprint.evals.text import normalise, overlap_share
 from mindprint.evals.voice import TIME_LIMIT, score_voice
+from mindprint.visible import visible_line
 
 FEW_ITEMS = 8
 """Different quiz questions below which a topic's score says little."""
@@ -78,11 +80,11 @@ def item_faults(item: QuizItem) -> list[Fault]:
     for place, aliases in enumerate(item.key_points):
         for number, alias in enumerate(aliases):
             if not normalise(alias):
-                what = f"`{alias}` holds no word to look for"
+                what = f"`{printable(alias)}` holds no word to look for"
                 faults.append(_fault(item.source, what, f"key_points[{place}][{number}]"))
     for place, claim in enumerate(item.forbidden):
         if not normalise(claim):
-            what = f"`{claim}` holds no word to look for"
+            what = f"`{printable(claim)}` holds no word to look for"
             faults.append(_fault(item.source, what, f"forbidden[{place}]"))
     if item.choices:
         if len(item.choices) < 2:
@@ -106,7 +108,7 @@ def notices(curriculum: Curriculum) -> list[str]:
             f"no preferences.jsonl in {_some(without)}: DPO there needs `dpo.pairs` self or both"
         )
     said += [*_held_out(curriculum.voice), *held_out_notices(curriculum)]
-    return [*said, *_own_voice(curriculum.voice)]
+    return [visible_line(one) for one in (*said, *_own_voice(curriculum.voice))]
 
 
 def _formats(curriculum: Curriculum) -> str:

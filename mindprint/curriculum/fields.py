@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
-from mindprint.curriculum.readers import printable
+from mindprint.curriculum.values import printable
 
 Complain = Callable[[str, str], None]
 """Called with what is wrong and the field it is wrong at."""
@@ -19,19 +20,23 @@ METADATA = frozenset(
     }
 )
 """Keys that any row may carry besides its own; they are not read."""
+FEW = 5
+"""Unknown keys of one row that are told one by one."""
 
 
 def unknown(values: Mapping[str, Any], known: Collection[str], complain: Complain) -> None:
     """A fault for each key that is neither known nor metadata. Keys that hold null are let by."""
-    for key, value in values.items():
-        if key in known or key in METADATA or value is None:
-            continue
+    odd = [key for key in values if key not in known and key not in METADATA]
+    odd = [key for key in odd if values[key] is not None]
+    for key in odd[:FEW]:
         complain(f"unknown key `{printable(key)}`{nearest(key, known)}", "")
+    if len(odd) > FEW:
+        complain(f"{len(odd) - FEW} more unknown keys", "")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
     """`; did you mean ...?` for the nearest of `known`, or the list of them."""
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:60], sorted(known), n=1, cutoff=0.6)
     if near:
         return f"; did you mean `{near[0]}`?"
     return f"; the keys are {', '.join(f'`{key}`' for key in sorted(known))}"
@@ -86,4 +91,6 @@ def kind(value: Any) -> str:
         return "a number"
     if isinstance(value, str):
         return "a text"
+    if isinstance(value, (date, time)):
+        return "a date"
     return "an object" if isinstance(value, Mapping) else "a list"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mindprint.curriculum.fields import METADATA, Complain, kind, nearest, text, unknown
-from mindprint.curriculum.readers import Rows, printable
+from mindprint.curriculum.readers import Rows
 from mindprint.curriculum.records import Message, Role, Source, TrainRow
 from mindprint.curriculum.turns import (
     Dialect,
@@ -16,6 +16,7 @@ from mindprint.curriculum.turns import (
     messages_of,
     one_message,
 )
+from mindprint.curriculum.values import printable
 
 Values = Mapping[str, Any]
 
@@ -79,7 +80,8 @@ def detect(rows: Rows, table: Mapping[str, frozenset[str]]) -> str:
         return counts.most_common(1)[0][0]
     if rows.rows:
         row = rows.rows[0]
-        keys = ", ".join(f"`{printable(key)}`" for key in row.values) or "none"
+        keys = ", ".join(f"`{printable(key)}`" for key in list(row.values)[:8]) or "none"
+        keys += f" and {len(row.values) - 8} more" if len(row.values) > 8 else ""
         wanted = " | ".join(" + ".join(sorted(needs)) for needs in table.values())
         rows.fault(row.line, f"no known row format: the keys are {keys}; known are {wanted}")
     return ""

@@ -6,17 +6,25 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from mindprint.curriculum.readers import SUFFIXES, printable
+from mindprint.curriculum.inside import kind_of
+from mindprint.curriculum.readers import SUFFIXES
+from mindprint.curriculum.values import bad_name, printable
 from mindprint.errors import Fault
 
 DEPTH = 3
 """A topic's folder is unit/chapter/topic."""
+MAX_ENTRIES = 100_000
+"""Files and folders that are looked at; links may make more of a few than there are."""
+MAX_TOPICS = 2_000
+MAX_FAULTS = 500
 TABLES = ("train", "preferences", "quiz")
 _TOPIC_NAMES = (*(name + end for name in TABLES for end in SUFFIXES), "topic.yaml")
 _ROOT_NAMES = ("curriculum.yaml", "voice.yaml", *("retention" + end for end in SUFFIXES))
 _VOICE_NAMES = tuple("answers" + end for end in SUFFIXES)
+_NAMES = frozenset((*_TOPIC_NAMES, *_ROOT_NAMES, *_VOICE_NAMES))
 _WRITING = (".md", ".txt")
 
 
@@ -29,9 +37,16 @@ class Layout:
     single: dict[str, str] = field(default_factory=dict)
     writing: list[str] = field(default_factory=list)
     topics: dict[str, dict[str, str]] = field(default_factory=dict)
+    seen: int = 0
 
     def fault(self, file: str, what: str) -> None:
-        self.faults.append(Fault(file, 0, what))
+        if len(self.faults) <= MAX_FAULTS:
+            more = len(self.faults) == MAX_FAULTS
+            self.faults.append(Fault(file, 0, "and more faults of names" if more else what))
+
+    @property
+    def full(self) -> bool:
+        return self.seen > MAX_ENTRIES
 
 
 def survey(root: Path) -> Layout:
@@ -48,6 +63,13 @@ def survey(root: Path) -> Layout:
             layout.fault(file, f"{what}, and this is {len(folders)} deep")
         elif not folders:
             _known(layout, file, _ROOT_NAMES, layout.single)
+    if layout.full:
+        what = f"holds more than {MAX_ENTRIES:,} files and folders, or links that make them so many"
+        layout.fault(str(root), what)
+    if len(layout.topics) > MAX_TOPICS:
+        what = f"holds {len(layout.topics):,} topics; at most {MAX_TOPICS:,} are taught in one run"
+        layout.fault(str(root), what)
+        layout.topics = {}
     layout.writing.sort(key=natural)
     return layout
 
@@ -61,25 +83,37 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def _files(layout: Layout, folder: Path, depth: int) -> Iterator[str]:
     """Every file down to one level below a topic, hidden ones left out."""
     try:
-        paths = sorted(folder.iterdir(), key=lambda one: one.name)
+        paths = sorted(islice(folder.iterdir(), MAX_ENTRIES + 1), key=lambda one: one.name)
     except OSError as error:
         layout.fault(
             folder.relative_to(layout.root).as_posix(), f"cannot be read: {error.strerror}"
         )
         return
     for path in paths:
+        layout.seen += 1
+        if layout.full:
+            return
         if path.name.startswith((".", "__")):
             continue
         file = path.relative_to(layout.root).as_posix()
-        if printable(path.name) != path.name or ":" in path.name or "\\" in path.name:
+        if _odd_name(path.name):
             layout.fault(printable(file), "a name with `:`, `\\` or unprintable characters")
         elif path.is_symlink() and not _stays(layout, path, file):
             continue
         elif path.is_dir():
-            if depth <= DEPTH:
+            if path.name in _NAMES:
+                layout.fault(file, "is a folder, not a file")
+            elif depth <= DEPTH:
                 yield from _files(layout, path, depth + 1)
         elif path.is_file():
             yield file
+        elif path.name in _NAMES:
+            layout.fault(file, f"is {kind_of(path.lstat().st_mode)}, not a file")
+
+
+def _odd_name(name: str) -> bool:
+    shaped = all(char.isprintable() or char in "\u200c\u200d" for char in name)
+    return not shaped or bool(bad_name(name)) or ":" in name or "\\" in name
 
 
 def _stays(layout: Layout, path: Path, file: str) -> bool:
@@ -90,6 +124,9 @@ def _stays(layout: Layout, path: Path, file: str) -> bool:
         return False
     if not target.is_relative_to(layout.root):
         layout.fault(file, "is a link that leaves the curriculum; copy the file in")
+        return False
+    if path.parent.resolve().is_relative_to(target):
+        layout.fault(file, "is a link to a folder that it stands in")
         return False
     return True
 

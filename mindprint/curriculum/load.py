@@ -12,10 +12,11 @@ from typing import TypeVar
 from mindprint.curriculum.checks import item_faults, topic_faults
 from mindprint.curriculum.formats import train_rows
 from mindprint.curriculum.held_out import held_out_faults
+from mindprint.curriculum.inside import NotRead, read_inside
 from mindprint.curriculum.layout import Layout, natural, survey
 from mindprint.curriculum.preferences import preference_rows
 from mindprint.curriculum.quizzes import quiz_items
-from mindprint.curriculum.readers import MAX_FILE, Rows, read_rows
+from mindprint.curriculum.readers import MAX_FILE, Rows, encoding_fault, read_rows
 from mindprint.curriculum.records import (
     Curriculum,
     Document,
@@ -26,11 +27,14 @@ from mindprint.curriculum.records import (
     TrainRow,
     Voice,
 )
+from mindprint.curriculum.values import bad_text, printable
 from mindprint.curriculum.voice import held_out_answers, voice_of
 from mindprint.curriculum.yaml_file import YamlFile, line_of
 from mindprint.errors import DataError, Fault
 
 Made = TypeVar("Made")
+MAX_TOTAL = 2 * 1024**3
+"""Bytes of all files of a curriculum."""
 
 
 def read_curriculum(root: Path) -> Curriculum:
@@ -63,6 +67,7 @@ class _Loader:
         self.faults: list[Fault] = []
         self._formats: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
+        self._room = MAX_TOTAL
 
     def read(self) -> Curriculum:
         layout = survey(self._root)
@@ -81,8 +86,8 @@ class _Loader:
             self.faults.append(Fault(str(self._root), 0, what))
         return Curriculum(
             root=self._root,
-            title=yaml.text(yaml.tree, "title", needed=yaml.readable),
-            author=yaml.text(yaml.tree, "author", needed=yaml.readable),
+            title=yaml.name(yaml.tree, "title", needed=yaml.readable),
+            author=yaml.name(yaml.tree, "author", needed=yaml.readable),
             system=yaml.text(yaml.tree, "system"),
             note=yaml.text(yaml.tree, "note"),
             topics=tuple(topics),
@@ -119,13 +124,15 @@ class _Loader:
         """The units in the order that curriculum.yaml gives, if it does."""
         named = yaml.texts(yaml.tree, "units")
         units = [name for name, _ in named]
+        seen: set[str] = set()
         for place, (name, line) in enumerate(named):
             if name not in found:
-                near = difflib.get_close_matches(name, found, n=1)
+                near = difflib.get_close_matches(name[:60], found[:100], n=1)
                 hint = f"; did you mean `{near[0]}`?" if near else ""
-                yaml.fault(line, f"there is no unit `{name}`{hint}", f"units[{place}]")
-            elif name in units[:place]:
+                yaml.fault(line, f"there is no unit `{printable(name)}`{hint}", f"units[{place}]")
+            elif name in seen:
                 yaml.fault(line, f"`{name}` stands twice", f"units[{place}]")
+            seen.add(name)
         for name in found:
             if units and name not in units:
                 line = line_of(yaml.tree, "units")
@@ -137,7 +144,7 @@ class _Loader:
         if "topic" in files:
             yaml = YamlFile(self._bytes(files["topic"]), files["topic"], self.faults)
             yaml.only(yaml.tree, {"title", "note"})
-            title, note = yaml.text(yaml.tree, "title"), yaml.text(yaml.tree, "note")
+            title, note = yaml.name(yaml.tree, "title"), yaml.text(yaml.tree, "note")
         for stem, why in (("train", "nothing to learn"), ("quiz", "nothing to be judged by")):
             if stem not in files:
                 self.faults.append(Fault(f"{name}/{stem}.jsonl", 0, f"is missing: {why}"))
@@ -198,25 +205,29 @@ class _Loader:
         data = self._bytes(file)
         if data is None:
             return None
+        foreign = encoding_fault(data)
         try:
-            return data.decode("utf-8-sig")
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            self.faults.append(Fault(file, line, "not UTF-8; save the file as UTF-8"))
-            return None
+            foreign = foreign or (line, "not UTF-8; save the file as UTF-8")
+        else:
+            foreign = foreign or ((0, bad_text(text)) if bad_text(text) else None)
+            if foreign is None:
+                return text
+        self.faults.append(Fault(file, *foreign))
+        return None
 
     def _bytes(self, file: str) -> bytes | None:
         """The file, hashed; None with a fault when it cannot be read."""
-        path = self._root / file
         try:
-            size = path.stat().st_size
-            if size > MAX_FILE:
-                what = f"{size:,} bytes; at most {MAX_FILE:,} are read"
-                self.faults.append(Fault(file, 0, what))
-                return None
-            data = path.read_bytes()
-        except OSError as error:
-            self.faults.append(Fault(file, 0, f"cannot be read: {error.strerror}"))
+            data = read_inside(self._root, file, min(MAX_FILE, self._room))
+        except NotRead as error:
+            what = str(error)
+            if self._room < MAX_FILE:
+                what += f"; all files together may hold {MAX_TOTAL:,} bytes"
+            self.faults.append(Fault(file, 0, what))
             return None
+        self._room -= len(data)
         self._hashes[file] = hashlib.sha256(data).hexdigest()
         return data

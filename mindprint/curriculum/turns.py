@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 from mindprint.curriculum.fields import Complain, kind, nearest
-from mindprint.curriculum.readers import printable
 from mindprint.curriculum.records import Message, Role
+from mindprint.curriculum.values import printable
 
 Dialect = Literal["openai", "sharegpt"]
 
@@ -77,7 +77,7 @@ def _content(value: Any, at: str, complain: Complain) -> str | None:
     if isinstance(value, list) and value:
         parts = [part.get("text") if isinstance(part, Mapping) else None for part in value]
         kinds = [part.get("type") if isinstance(part, Mapping) else None for part in value]
-        if set(kinds) == {"text"} and all(isinstance(part, str) for part in parts):
+        if all(one == "text" for one in kinds) and all(isinstance(part, str) for part in parts):
             value = "".join(cast(list[str], parts))
         else:
             complain("holds parts that are not text", at)

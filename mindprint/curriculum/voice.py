@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import regex
-
 from mindprint.curriculum.fields import kind, text, unknown
 from mindprint.curriculum.formats import Complaints
+from mindprint.curriculum.patterns import MAX_PATTERNS, pattern_fault
 from mindprint.curriculum.readers import Rows
 from mindprint.curriculum.records import Distinction, HeldOutAnswer, Marker, Source, Voice
+from mindprint.curriculum.values import printable
 from mindprint.curriculum.yaml_file import YamlFile, line_of
 from mindprint.errors import Fault
 from mindprint.evals.negation import Spoken
 from mindprint.evals.quiz import asserted
 from mindprint.evals.text import normalise
-from mindprint.evals.voice import TIME_LIMIT, compiled
 
 KEYS = frozenset({"markers", "never_claims", "never_phrases", "distinctions", "function_words"})
 MARKER_KEYS = frozenset({"name", "patterns", "expect"})
 DISTINCTION_KEYS = frozenset({"name", "claim", "confused"})
-
-# A pattern that finds nothing but a place in this, counts places and not marks.
-_SAMPLE = "A word, and another one. It's 3!"
 
 
 def voice_of(data: bytes, file: str, faults: list[Fault]) -> Voice:
@@ -39,6 +36,9 @@ def voice_of(data: bytes, file: str, faults: list[Fault]) -> Voice:
         for place, (value, line) in enumerate(yaml.items(yaml.tree, "distinctions"))
     ]
     made = tuple(one for one in markers if one is not None)
+    if (many := sum(len(one.patterns) for one in made)) > MAX_PATTERNS:
+        what = f"{many} patterns in all; at most {MAX_PATTERNS} are searched for"
+        yaml.fault(line_of(yaml.tree, "markers"), what, "markers")
     kept = tuple(one for one in distinctions if one is not None)
     _doubled(yaml, "markers", [one.name for one in made])
     _doubled(yaml, "distinctions", [one.name for one in kept])
@@ -52,7 +52,7 @@ def voice_of(data: bytes, file: str, faults: list[Fault]) -> Voice:
 
 
 def _doubled(yaml: YamlFile, key: str, names: Sequence[str]) -> None:
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in sorted(name for name, count in Counter(names).items() if count > 1):
         yaml.fault(line_of(yaml.tree, key), f"two {key} are named `{name}`", key)
 
 
@@ -72,11 +72,11 @@ def _function_words(yaml: YamlFile) -> tuple[str, ...]:
     for place, (one, line) in enumerate(found):
         at, word = f"function_words[{place}]", one.strip().casefold()
         if len(word.split()) > 1:
-            yaml.fault(line, f"`{one}` is more than one word", at)
+            yaml.fault(line, f"`{printable(one)}` is more than one word", at)
         elif not any(letter.isalpha() for letter in word):
-            yaml.fault(line, f"`{one}` is no word", at)
+            yaml.fault(line, f"`{printable(one)}` is no word", at)
         elif word in seen:
-            yaml.fault(line, f"`{one}` stands twice", at)
+            yaml.fault(line, f"`{printable(one)}` stands twice", at)
         seen.add(word)
     return tuple(one.strip() for one, _ in found)
 
@@ -86,7 +86,7 @@ def _distinction(yaml: YamlFile, value: Any, line: int, at: str) -> Distinction 
         yaml.fault(line, "a distinction has `name`, `claim` and `confused`", at)
         return None
     yaml.only(value, DISTINCTION_KEYS, at)
-    name = yaml.text(value, "name", at, needed=True)
+    name = yaml.name(value, "name", at, needed=True)
     claim = yaml.text(value, "claim", at, needed=True)
     confused = _sought(yaml, value, "confused", at)
     if not value.get("confused"):
@@ -94,7 +94,7 @@ def _distinction(yaml: YamlFile, value: Any, line: int, at: str) -> Distinction 
     spoken = Spoken.of(claim)
     for place, wrong in enumerate(confused):
         if asserted(spoken, wrong):
-            what = f"`{wrong}` stands in the author's own claim"
+            what = f"`{printable(wrong)}` stands in the author's own claim"
             yaml.fault(line_of(value, "confused"), what, f"{at}.confused[{place}]")
     return Distinction(name, claim, confused) if name and claim and confused else None
 
@@ -116,11 +116,11 @@ def _marker(yaml: YamlFile, value: Any, line: int, at: str) -> Marker | None:
         yaml.fault(line, "a marker has `name`, `patterns` and `expect`", at)
         return None
     yaml.only(value, MARKER_KEYS, at)
-    name = yaml.text(value, "name", at, needed=True)
+    name = yaml.name(value, "name", at, needed=True)
     patterns = yaml.texts(value, "patterns", at)
     if not value.get("patterns"):
         yaml.fault(line, "`patterns` is missing: a list of regular expressions", f"{at}.patterns")
-    for place, (pattern, where) in enumerate(patterns):
+    for place, (pattern, where) in enumerate(patterns[:MAX_PATTERNS]):
         fault = pattern_fault(pattern)
         if fault:
             yaml.fault(where, fault, f"{at}.patterns[{place}]")
@@ -128,24 +128,6 @@ def _marker(yaml: YamlFile, value: Any, line: int, at: str) -> Marker | None:
     if not name or not patterns or expect is None:
         return None
     return Marker(name, tuple(pattern for pattern, _ in patterns), expect)
-
-
-def pattern_fault(pattern: str) -> str:
-    """What is wrong with a regular expression as a mark of the voice; "" when nothing is."""
-    try:
-        found = compiled(pattern)
-        if found.search("", timeout=TIME_LIMIT):
-            return f"`{pattern}` matches the empty string: it would be found everywhere"
-        spans = [match.span() for match in found.finditer(_SAMPLE, timeout=TIME_LIMIT)]
-    except (regex.error, ValueError) as error:
-        return f"`{pattern}` is not a regular expression: {error}"
-    except (RecursionError, OverflowError):
-        return f"`{pattern}` is nested or repeated beyond what can be meant"
-    except TimeoutError:
-        return f"`{pattern}` takes more than {TIME_LIMIT} s on one sentence"
-    if spans and all(start == end for start, end in spans):
-        return f"`{pattern}` finds places, not text: it would never count"
-    return ""
 
 
 def _expect(yaml: YamlFile, value: Mapping[str, Any], at: str) -> tuple[int, int] | None:
@@ -160,8 +142,10 @@ def _expect(yaml: YamlFile, value: Mapping[str, Any], at: str) -> tuple[int, int
         yaml.fault(line, "must be two whole numbers", at)
     elif not 0 <= expect[0] <= expect[1] <= 10**6:
         low, high = expect
-        what = "low is above high" if low > high else "must be 0 or more"
-        yaml.fault(line, f"[{low}, {high}]: {what}", at)
+        what = "low is above high" if low > high else "must be 0 or more, and below a million"
+        # A number in hexadecimal may have more digits than Python writes out.
+        shown = f"[{low}, {high}]: " if max(abs(low), abs(high)) < 10**9 else ""
+        yaml.fault(line, f"{shown}{what}", at)
     else:
         return int(expect[0]), int(expect[1])
     return None

@@ -6,9 +6,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mindprint.curriculum.fields import kind, nearest
+from mindprint.curriculum.readers import encoding_fault
+from mindprint.curriculum.values import bad_name, bad_text, printable, told
+from mindprint.curriculum.yaml_events import refused
 from mindprint.errors import Fault
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 256 * 1024
+"""Of one file: a voice with hundreds of patterns takes a tenth of it."""
+MAX_FAULTS = 200
+"""Faults of one file that are told."""
+MAX_NAME = 300
+"""Characters of what is shown on one line, a title for one."""
 
 
 class YamlFile:
@@ -18,21 +26,26 @@ class YamlFile:
         """`data` None: a file that is not there, whose fault is told already."""
         self.file = file
         self._faults = faults
+        self._told = 0
         before = len(faults)
         self.tree: Mapping[str, Any] = {} if data is None else self._parsed(data)
         self.readable = data is not None and len(faults) == before
 
     def fault(self, line: int, what: str, at: str = "") -> None:
-        self._faults.append(Fault(self.file, line, what, at))
+        self._told += 1
+        if self._told <= MAX_FAULTS:
+            self._faults.append(Fault(self.file, line, told(what), told(at)))
+        elif self._told == MAX_FAULTS + 1:
+            self._faults.append(Fault(self.file, line, f"more faults than {MAX_FAULTS}"))
 
     def only(self, tree: Mapping[str, Any], known: Collection[str], at: str = "") -> None:
         """A fault for each key that is not known."""
         for key in tree:
             if key not in known:
-                name = f"{at}.{key}" if at else str(key)
-                self.fault(
-                    line_of(tree, key), f"unknown key `{key}`{nearest(str(key), known)}", name
-                )
+                shown = _shown(key)
+                name = f"{at}.{shown}" if at else shown
+                what = f"unknown key `{shown}`{nearest(shown, known)}"
+                self.fault(line_of(tree, key), what, name)
 
     def text(self, tree: Mapping[str, Any], key: str, at: str = "", *, needed: bool = False) -> str:
         """The text at `key`, "" when it is not there or is none."""
@@ -45,9 +58,21 @@ class YamlFile:
             self.fault(line_of(tree, key), f"must be a text, not {kind(value)}; quote it", name)
         elif needed and not value.strip():
             self.fault(line_of(tree, key), "is empty", name)
+        elif wrong := bad_text(value):
+            self.fault(line_of(tree, key), wrong, name)
         else:
             return str(value).strip()
         return ""
+
+    def name(self, tree: Mapping[str, Any], key: str, at: str = "", *, needed: bool = False) -> str:
+        """As `text`, for what is shown on one line beside other words."""
+        found = self.text(tree, key, at, needed=needed)
+        wrong = bad_name(found)
+        if not wrong and len(found) > MAX_NAME:
+            wrong = f"has {len(found):,} characters; at most {MAX_NAME} are a name"
+        if wrong:
+            self.fault(line_of(tree, key), wrong, f"{at}.{key}" if at else key)
+        return "" if wrong else found
 
     def texts(self, tree: Mapping[str, Any], key: str, at: str = "") -> list[tuple[str, int]]:
         """The texts of the list at `key`, each with its line."""
@@ -59,6 +84,8 @@ class YamlFile:
                 self.fault(line, what, f"{name}[{place}]")
             elif not value.strip():
                 self.fault(line, "is empty", f"{name}[{place}]")
+            elif wrong := bad_text(value):
+                self.fault(line, wrong, f"{name}[{place}]")
             else:
                 found.append((str(value), line))
         return found
@@ -82,8 +109,15 @@ class YamlFile:
         if len(data) > MAX_BYTES:
             self.fault(0, f"larger than {MAX_BYTES:,} bytes")
             return {}
+        if foreign := encoding_fault(data):
+            self.fault(*foreign)
+            return {}
         try:
-            tree = YAML(typ="rt", pure=True).load(data.decode("utf-8-sig"))
+            text = data.decode("utf-8-sig")
+            if found := refused(text):
+                self.fault(found[0], f"not YAML that is read here: {found[1]}")
+                return {}
+            tree = YAML(typ="rt", pure=True).load(text)
         except UnicodeDecodeError as error:
             self.fault(data.count(b"\n", 0, error.start) + 1, "not UTF-8; save the file as UTF-8")
         except MarkedYAMLError as error:
@@ -92,14 +126,32 @@ class YamlFile:
             self.fault(mark.line + 1 if mark else 0, f"not YAML: {problem}")
         except TypeError:  # from ruamel, which cannot hash such a key
             self.fault(0, "not YAML that can be meant: a key that is a list or holds one")
-        except (YAMLError, RecursionError, ValueError) as error:
-            self.fault(0, f"not YAML: {str(error).splitlines()[0] if str(error) else 'too deep'}")
+        except (YAMLError, RecursionError, ValueError, OverflowError) as error:
+            self.fault(_line(error, data), f"not YAML: {_first_line(error)}")
         else:
             if isinstance(tree, dict):
                 return tree
             if tree is not None:
                 self.fault(1, f"holds {kind(tree)} where keys with values belong")
         return {}
+
+
+def _line(error: Exception, data: bytes) -> int:
+    """The line of a character that YAML does not allow; 0 where the error names no place."""
+    place = getattr(error, "position", None)
+    if not isinstance(place, int):
+        return 0
+    return data.decode("utf-8-sig").count("\n", 0, place) + 1
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "too deep"
+
+
+def _shown(key: Any) -> str:
+    """A key in words; those that are no text may have no end of digits."""
+    return printable(key) if isinstance(key, str) else kind(key)
 
 
 def line_of(tree: Any, key: Any) -> int:

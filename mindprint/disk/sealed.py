@@ -81,9 +81,15 @@ def file_hash(path: Path) -> str:
 
 def adapter_digest(folder: Path) -> str:
     """SHA-256 over an adapter's two files, by name."""
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    return digest_of({name: file_hash(folder / name) for name in names})
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """SHA-256 over files' names and hashes, in the order given."""
     total = hashlib.sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        total.update(f"{name} {file_hash(folder / name)}\n".encode())
+    for name, value in hashes.items():
+        total.update(f"{name} {value}\n".encode())
     return total.hexdigest()
 
 

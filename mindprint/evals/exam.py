@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from backends.contract import GenerateSpec, Session
+from backends.contract import Generated, GenerateSpec, Session
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, Message, QuizItem
 from mindprint.curriculum.trained import trained_texts
@@ -17,6 +17,7 @@ from mindprint.evals.likelihood import weigh
 from mindprint.evals.prompts import examples, open_prompts, topic_terms, with_examples
 from mindprint.evals.sheet import Exam
 from mindprint.evals.style.instrument import Instrument
+from mindprint.fitting import Fit, asking_advice
 from mindprint.report.scores import Answer, Difference, Score
 from mindprint.report.voice import Reading
 from mindprint.tokens.lessons import question
@@ -50,8 +51,10 @@ class Examiner:
     """Asks the session's model as it stands at each call. `seconds` sums the time it took.
 
     `open_prompts`: the author's held-out answers whose prompts are asked for the voice, () where
-    there are too few. `halt` is called as answers are decoded, and may raise; `tell` hears what is
-    worth saying. `instrument` is the voice scale once `calibrate` has been given its 0.
+    there are too few. `halt` is called as answers are decoded and references are weighed, and may
+    raise; `tell` hears of batches made smaller on a full device, where `run.on_oom` asks for that;
+    else asking raises DeviceFull. `instrument` is the voice scale once `calibrate` has been given
+    its 0.
     """
 
     def __init__(
@@ -68,7 +71,16 @@ class Examiner:
         self._renderer = renderer
         self._curriculum = curriculum
         self._config = config
-        self._halt, self._tell = halt, tell
+        self._halt, self._listener = halt, tell
+        self._told: set[str] = set()
+        self._fit = Fit(
+            halt=halt,
+            on_full=config.run.on_oom,
+            tell=self._tell,
+            where="evaluation",
+            advice=asking_advice,
+            unit="prompts",
+        )
         voice = curriculum.voice
         self._limits = Limits.of(
             [*(held.answer for held in voice.answers), *(one.text for one in voice.writing)]
@@ -167,13 +179,28 @@ class Examiner:
         )
         ids = [self._renderer.prompt(prompt) for prompt in prompts]
         answers = []
-        for made in self._session.generate(ids, spec, lambda row, token: self._halt()):
+        for made in self._generated(ids, spec):
             text, raw = self._renderer.decode(made.ids), self._renderer.decode_raw(made.ids)
             flags = flags_of(text, raw, made.ids, made.stop, self._renderer.special_texts)
             loops = LOOPS in flags.soft
             said = Said(text, raw, made.ids, made.stop, flags.hard, loops, made.first_stop)
             answers.append(said)
         return answers
+
+    def _generated(self, ids: Sequence[Sequence[int]], spec: GenerateSpec) -> list[Generated]:
+        """In smaller batches all prompts are asked again: each draws from its own random state."""
+
+        def decode(size: int) -> list[Generated]:
+            batches = replace(spec, batch_size=size)
+            return self._session.generate(ids, batches, lambda row, token: self._halt())
+
+        return self._fit.whole(min(spec.batch_size, len(ids)), decode)[0]
+
+    def _tell(self, text: str) -> None:
+        """Once: every exam of a run meets the same limit."""
+        if text not in self._told:
+            self._told.add(text)
+            self._listener(text)
 
     def summarise(self, items: Sequence[QuizItem], answers: Sequence[Answer]) -> Score:
         """The score of some answers, with this run's pass marks, seed and resamples."""
@@ -189,7 +216,9 @@ class Examiner:
     def _answers(self, items: Sequence[QuizItem]) -> list[Answer]:
         system = self._curriculum.system
         said = self.answer([question(system, item.question) for item in items])
-        weighed = weigh(self._session, self._renderer, system, items)
+        weighed = weigh(
+            self._session, self._renderer, system, items, replace(self._fit, unit="rows")
+        )
         answers = []
         for item, one, found in zip(items, said, weighed, strict=True):
             answer = self._judged(item, one)

@@ -10,6 +10,7 @@ from backends.contract import Session
 from mindprint.curriculum.records import QuizItem
 from mindprint.errors import StageError
 from mindprint.evals.choice import pick
+from mindprint.fitting import PLAIN, Fit
 from mindprint.report.scores import ChoicePick
 from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.lessons import question
@@ -30,12 +31,16 @@ class Weighed:
 
 
 def weigh(
-    session: Session, renderer: Renderer, system: str, items: Sequence[QuizItem]
+    session: Session,
+    renderer: Renderer,
+    system: str,
+    items: Sequence[QuizItem],
+    fit: Fit = PLAIN,
 ) -> list[Weighed]:
     """Every item's reference and choices, all of them in one pass; a row that stands twice, as a
     reference does that is also the right choice, goes through the model once.
 
-    Raises StageError for a loss that is not finite.
+    Raises StageError for a loss that is not finite, and what `fit` raises.
     """
     wanted = [_rows(renderer, system, item) for item in items]
     places: dict[tuple[int, ...], int] = {}
@@ -43,7 +48,7 @@ def weigh(
     for row in (row for own in wanted for row in own):
         if places.setdefault(row.ids, len(rows)) == len(rows):
             rows.append(row)
-    sums = row_logprobs(session, rows, BATCH)
+    sums = row_logprobs(session, rows, BATCH, fit)
     return [
         _weighed(item, own, [sums[places[row.ids]] for row in own])
         for item, own in zip(items, wanted, strict=True)

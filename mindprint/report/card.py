@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mindprint.report import endings, summary, tables
+from mindprint.report.inline import code, inline, paragraph
 from mindprint.report.markdown_voice import basis, standing
 from mindprint.report.model import Result
 from mindprint.report.text import Table, full_topic_table, markdown
@@ -18,22 +19,23 @@ def card(result: Result) -> str:
     """Markdown with the metadata block that the model hub reads."""
     parts = [
         _metadata(result),
-        f"# {result.title}",
-        f"LoRA adapters that teach `{_base(result)}` what {result.author} knows and how they say "
-        f"it, trained topic by topic. {spoken(result.verdict)}",
+        f"# {inline(result.title)}",
+        f"LoRA adapters that teach {code(_base(result))} what {inline(result.author)} knows and "
+        f"how they say it, trained topic by topic. {inline(spoken(result.verdict))}",
         "## What was measured",
         markdown(full_topic_table(result)),
         _measured(result),
         "## The voice",
         _voice(result),
         "## Base model",
-        f"`{_base(result)}` ({result.model.family}, {parameters(result.model.parameters)} "
-        f"parameters, hash `{result.model.id}`). Licence of the base: {LICENCE}. The base itself "
-        "is not changed; without it the adapters do nothing.",
+        f"{code(_base(result))} ({inline(result.model.family)}, "
+        f"{parameters(result.model.parameters)} parameters, hash {code(result.model.id)}). "
+        f"Licence of the base: {LICENCE}. The base itself is not changed; without it the adapters "
+        "do nothing.",
         "## Data",
         _data(result),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(result)),
+        "\n".join(f"- {paragraph(limit)}" for limit in _limits(result)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -67,7 +69,7 @@ def _measured(result: Result) -> str:
         "that an answer holds, less the share of its forbidden claims. Where there are choices it "
         "goes by the one the model finds likeliest per character, and their share right is "
         "corrected for guessing. Markers compare the author's marks with how many are expected. "
-        f"{summary.voice_basis(result)}{told}"
+        f"{inline(summary.voice_basis(result))}{told}"
     )
 
 
@@ -75,7 +77,7 @@ def _voice(result: Result) -> str:
     """The scale, the final reading and the controls, or why there are none."""
     record = result.voice
     if (why := unmeasured(result)) or record is None:
-        return f"{why} Gates go by the markers."
+        return f"{paragraph(why)} Gates go by the markers."
     parts = [basis(result, record)]
     if record.final is not None:
         parts.append(standing(record.final))
@@ -86,11 +88,11 @@ def _voice(result: Result) -> str:
 
 def _data(result: Result) -> str:
     rows = sum(stage.rows for _, stage in summary.stages(result) if stage.attempt == 0)
-    files = tuple((f"`{name}`", f"`{digest}`") for name, digest in result.hashes.items())
-    note = f" {result.curriculum_note}" if result.curriculum_note else ""
+    files = tuple((code(name), code(digest)) for name, digest in result.hashes.items())
+    note = f" {inline(result.curriculum_note)}" if result.curriculum_note else ""
     table = markdown(Table(("file", "SHA-256"), files)) if files else ""
-    dropped = " ".join(tables.dropped(result))
-    return f"{whole(rows)} rows by {result.author}.{note} {dropped}\n\n{table}".rstrip()
+    dropped = inline(" ".join(tables.dropped(result)))
+    return f"{whole(rows)} rows by {inline(result.author)}.{note} {dropped}\n\n{table}".rstrip()
 
 
 def _limits(result: Result) -> list[str]:

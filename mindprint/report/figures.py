@@ -76,7 +76,7 @@ def word_bar(use: WordUse, most: float) -> Markup:
 
 def loss_chart(topic: TopicRecord, kind: str) -> Markup:
     """The losses of every `kind` stage (sft or dpo) of a topic, each over its own steps."""
-    stages = [stage for stage in topic.stages if stage.name == kind]
+    stages = [stage for stage in topic.stages if stage.name == kind and stage.curve]
     lines = [Line(stage.curve, _kind(stage, kind), _name(stage)) for stage in stages]
     told = "; ".join(_told(stage) for stage in stages)
     return chart(lines, f"{topic.title}: {kind.upper()} loss. {told}")

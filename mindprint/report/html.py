@@ -21,6 +21,7 @@ from mindprint.report import (
     words,
 )
 from mindprint.report.model import Result
+from mindprint.visible import visible
 
 TEMPLATE = "report.html.j2"
 
@@ -38,6 +39,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     filters: dict[str, Any] = {
         "share": words.share,
@@ -59,6 +61,13 @@ def _environment() -> Environment:
     environment.globals.update({part.__name__.rsplit(".", 1)[-1]: part for part in parts})
     environment.globals["labels"] = words.LABELS
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Every expression of the templates passes here: nothing that acts on a viewer is left in."""
+    if isinstance(value, Markup):
+        return Markup(visible(value))  # markup stays as it was, escaped where it was made
+    return visible(value) if isinstance(value, str) else value
 
 
 def setting(value: object) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mindprint.report import endings, summary, tables, telling
+from mindprint.report.inline import block, code, inline, paragraph
 from mindprint.report.markdown_voice import voice
 from mindprint.report.model import Result
 from mindprint.report.moments import Matrix, columns
 from mindprint.report.telling import Shown
-from mindprint.report.text import Table, full_topic_table, markdown, one_line, prose
+from mindprint.report.text import Table, full_topic_table, markdown, one_line
 from mindprint.report.words import (
     NONE,
     figure,
@@ -32,13 +33,18 @@ HEATS: dict[Matrix, str] = {
 def document(result: Result) -> str:
     """The whole report as text."""
     parts = [
-        f"# {result.title}",
-        f"{result.author}, taught to `{result.model.path}` with mindprint {result.mindprint}.",
-        f"**{spoken(result.verdict)}**",
+        f"# {inline(result.title)}",
+        f"{paragraph(result.author)}, taught to {code(result.model.path)} with mindprint "
+        f"{inline(result.mindprint)}.",
+        f"**{inline(spoken(result.verdict))}**",
         "## Topic by topic",
-        summary.voice_basis(result),
+        paragraph(summary.voice_basis(result)),
         markdown(full_topic_table(result)),
-        *(f"- **{t.title}**: {sentence(t.verdict)}" for t in result.topics if t.verdict),
+        *(
+            f"- **{inline(t.title)}**: {inline(sentence(t.verdict))}"
+            for t in result.topics
+            if t.verdict
+        ),
         *voice(result),
         *_answers(result),
         *_kept(result),
@@ -102,7 +108,7 @@ def _kept(result: Result) -> Iterator[str]:
         "left when its own turn ended; in brackets: before it was taught."
     )
     if said := endings.told(result):
-        yield said
+        yield paragraph(said)
     for matrix, name in HEATS.items():
         if columns(result, matrix):
             yield f"{name}:"
@@ -132,8 +138,8 @@ def _answers(result: Result) -> Iterator[str]:
 
 def _answer(shown: Shown) -> Iterator[str]:
     question = shown.question
-    yield f"### {prose(question.question)}"
-    yield f"{shown.topic.title}. The author: {prose(question.reference) or NONE}"
+    yield f"### {inline(question.question)}"
+    yield f"{paragraph(shown.topic.title)}. The author: {inline(question.reference) or NONE}"
     rows = []
     for state in telling.shown_states(question):
         answer = question.answers[state]
@@ -148,10 +154,10 @@ def _answer(shown: Shown) -> Iterator[str]:
 def _data(result: Result) -> Iterator[str]:
     yield "## Data"
     yield markdown(tables.data_table(result))
-    yield "\n".join(f"- {line}" for line in tables.dropped(result))
+    yield "\n".join(f"- {paragraph(line)}" for line in tables.dropped(result))
     if result.hashes:
         rows = tuple(
-            (f"`{file}`", result.formats.get(file, ""), f"`{digest[:16]}`")
+            (code(file), result.formats.get(file, ""), code(digest[:16]))
             for file, digest in result.hashes.items()
         )
         yield markdown(Table(("file", "format", "SHA-256"), rows))
@@ -160,18 +166,20 @@ def _data(result: Result) -> Iterator[str]:
 def _reproduction(result: Result) -> Iterator[str]:
     yield "## Reproduction"
     if result.command:
-        yield f"```\n{result.command}\n```"
-    choices = tuple((c.key, f"`{c.name}`", c.because) for c in result.choices)
+        yield block(result.command)
+    choices = tuple((c.key, code(c.name), c.because) for c in result.choices)
     yield markdown(Table(("chosen", "value", "because"), choices))
     settings = tuple(
-        (f"`{key}`", f"`{value}`" if value is not None else NONE, origin)
+        (code(key), code(str(value)) if value is not None else NONE, origin)
         for key, (value, origin) in result.config.items()
     )
     yield markdown(Table(("setting", "value", "from"), settings))
-    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    yield f"Model hash `{result.model.id[:16]}`." + (f" {versions}." if versions else "")
+    versions = ", ".join(
+        f"{inline(name)} {inline(version)}" for name, version in result.versions.items()
+    )
+    yield f"Model hash {code(result.model.id[:16])}." + (f" {versions}." if versions else "")
     if result.notes:
-        yield "\n".join(f"- {note}" for note in result.notes)
+        yield "\n".join(f"- {paragraph(note)}" for note in result.notes)
 
 
 def _cost(result: Result) -> Iterator[str]:
@@ -185,3 +193,5 @@ def _cost(result: Result) -> Iterator[str]:
         + (f" At most {size(peak)} of memory" if peak else "")
         + (f" and {size(device)} on the device." if device else "." if peak else "")
     )
+    if result.memory:
+        yield markdown(tables.memory_table(result))

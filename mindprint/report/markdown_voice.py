@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mindprint.report.inline import inline, paragraph
 from mindprint.report.model import Result
 from mindprint.report.text import Table, markdown, one_line
 from mindprint.report.voice import Reading, VoiceRecord
@@ -25,7 +26,7 @@ def voice(result: Result) -> Iterator[str]:
     yield "## The voice"
     record = result.voice
     if why := unmeasured(result):
-        yield f"{why} Gates go by the markers."
+        yield f"{paragraph(why)} Gates go by the markers."
     elif record is not None:
         yield basis(result, record)
         yield from _measured(result, record)
@@ -37,16 +38,18 @@ def basis(result: Result, record: VoiceRecord) -> str:
     """How the scale was made, with its figures."""
     return (
         f"0 is how the base answers {several(record.prompts, 'open prompt')}, 1 how "
-        f"{result.author} does; texts are compared in bags of "
-        f"{several(record.bag_words, 'word')} with content words masked ({record.masking}). The "
-        f"instrument tells the author from the base with an AUC of {share(record.auc)}."
+        f"{inline(result.author)} does; texts are compared in bags of "
+        f"{several(record.bag_words, 'word')} with content words masked "
+        f"({inline(record.masking)}). The instrument tells the author from the base with an AUC "
+        f"of {share(record.auc)}."
     )
 
 
 def standing(reading: Reading) -> str:
     """Where a reading stands on the scale, and what keeps it honest."""
     if not reading.measurable:
-        return f"Where the final model stands cannot be measured: {reading.because.rstrip('.')}."
+        because = inline(reading.because).rstrip(".")
+        return f"Where the final model stands cannot be measured: {because}."
     return (
         f"The final model stands at {share(reading.value)} (95 % interval "
         f"{span(reading.low, reading.high)}; {share(reading.unclipped)} not clipped). "
@@ -60,7 +63,7 @@ def _measured(result: Result, record: VoiceRecord) -> Iterator[str]:
     if record.final is not None:
         yield standing(record.final)
         if said := against_examples(record):
-            yield said
+            yield paragraph(said)
         if record.final.measurable:
             yield markdown(family_table(record.final))
     if len(course(result)) > 1:

@@ -19,7 +19,8 @@ TopicStatus = Literal["pending", "running", "passed", "failed"]
 class StageRecord(Frozen):
     """One stage as it was run. `curve`: (step, loss); `margins`: (step, mean margin), DPO only;
     `held_out_loss`: (epoch, loss), epochs from 1; `tokens`: all that went through the model;
-    `stopped`: why it ended early; `failed`: why the whole topic is given up with it."""
+    `stopped`: why it ended early; `failed`: why the whole topic is given up with it; the losses
+    are None where no step could be taken."""
 
     name: Literal["sft", "dpo"]
     attempt: int
@@ -30,8 +31,8 @@ class StageRecord(Frozen):
     tokens: int
     seconds: float
     tokens_per_second: float
-    loss_first: float
-    loss_last: float
+    loss_first: float | None
+    loss_last: float | None
     held_out_loss: tuple[tuple[int, float], ...] = ()
     note: str = ""
     kept_epoch: int | None = None

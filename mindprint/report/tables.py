@@ -17,6 +17,7 @@ from mindprint.report.words import (
     several,
     share,
     signed,
+    size,
     whole,
 )
 
@@ -194,3 +195,23 @@ def _curve(stage: StageRecord) -> list[tuple[str, ...]]:
         (name, whole(step), figure(loss), figure(margins[step]) if step in margins else NONE)
         for step, loss in points
     ]
+
+
+def memory_table(result: Result) -> Table:
+    """Bytes in use as each topic's last stage ended, and the most so far; a device's figures where
+    one keeps them."""
+    titles = {topic.id: topic.title for topic in result.topics}
+    last = {sample.stage.rpartition(" ")[0]: sample for sample in result.memory}
+    rows = tuple(
+        (
+            titles.get(topic, topic),
+            *map(_bytes, (one.rss, one.peak_rss, one.device, one.device_peak)),
+        )
+        for topic, one in last.items()
+    )
+    head = ("after", "memory", "at most", "device", "at most there")
+    return Table(head, rows, frozenset(range(1, len(head))))
+
+
+def _bytes(count: int) -> str:
+    return size(count) if count else NONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
+from mindprint.report import inline
 from mindprint.report.model import Result, TopicRecord
 from mindprint.report.scores import StageName
 from mindprint.report.shifts import shift
@@ -19,6 +20,7 @@ from mindprint.report.summary import (
     value,
 )
 from mindprint.report.words import NONE, share, span
+from mindprint.visible import visible_line
 
 SHORT: dict[StageName, str] = {
     "base": "base",
@@ -40,7 +42,7 @@ class Table:
 
 def plain(table: Table, gap: str = "  ") -> str:
     """Columns aligned by spaces, a rule under the head."""
-    lines = [table.head, *table.rows]
+    lines = [tuple(map(visible_line, line)) for line in (table.head, *table.rows)]
     widths = [max(_width(line[at]) for line in lines) for at in range(len(table.head))]
     rule = gap.join("─" * width for width in widths)
     text = [_line(line, widths, table.right, gap) for line in lines]
@@ -48,7 +50,7 @@ def plain(table: Table, gap: str = "  ") -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table; pipes, tags and line breaks inside a cell are escaped."""
+    """A pipe table; what a cell holds is text (`inline.cell`)."""
     rule = ("---:" if at in table.right else "---" for at in range(len(table.head)))
     lines = [_pipes(table.head), "|" + "|".join(rule) + "|", *map(_pipes, table.rows)]
     return "\n".join(lines)
@@ -94,11 +96,6 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def prose(text: str) -> str:
-    """Text of a run as one line of Markdown; no tag in it is one."""
-    return one_line(text).replace("<", "\\<")
-
-
 def _line(cells: tuple[str, ...], widths: list[int], right: frozenset[int], gap: str) -> str:
     padded = []
     for at, (cell, width) in enumerate(zip(cells, widths, strict=True)):
@@ -114,7 +111,4 @@ def _width(text: str) -> int:
 
 
 def _pipes(cells: tuple[str, ...]) -> str:
-    escaped = (
-        cell.replace("|", "\\|").replace("<", "\\<").replace("\n", "<br>") or " " for cell in cells
-    )
-    return "| " + " | ".join(escaped) + " |"
+    return "| " + " | ".join(inline.cell(one) or " " for one in cells) + " |"

@@ -91,9 +91,9 @@ def change(start: float | None, end: float | None) -> str:
     return f"{share(start)} → {share(end)}"
 
 
-def figure(value: float) -> str:
+def figure(value: float | None) -> str:
     """A loss or a margin: three significant digits."""
-    return f"{value:.3g}"
+    return "none" if value is None else f"{value:.3g}"
 
 
 def whole(value: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Batch, Session, Window
+from mindprint.fitting import PLAIN, Fit
 from mindprint.tokens.render import Row
 
 # Widths are rounded up to this, so that a run has a handful of shapes instead of hundreds.
@@ -99,17 +100,26 @@ def window_of(batches: Sequence[Batch]) -> Window:
     return Window(tokens=tokens, pairs=pairs)
 
 
-def row_logprobs(session: Session, rows: Sequence[Row], size: int) -> list[float]:
-    """The summed log-probability of each row's masked tokens, `size` rows at a time."""
+def row_logprobs(session: Session, rows: Sequence[Row], size: int, fit: Fit = PLAIN) -> list[float]:
+    """The summed log-probability of each row's masked tokens, `size` rows at a time. Raises what
+    `fit` raises."""
     found = [0.0] * len(rows)
-    for places in by_length(rows, size):
+
+    def read(places: Sequence[int]) -> None:
         values = session.logprobs(pad([rows[place] for place in places])).rows.tolist()
         for place, value in zip(places, values, strict=True):
             found[place] = value
+
+    fit.each(longest_first(rows), size, read)
     return found
 
 
 def by_length(rows: Sequence[Row], size: int) -> list[list[int]]:
-    """Row numbers in batches of at most `size`, longest first (the peak memory comes at once)."""
-    order = sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))
+    """Row numbers in batches of at most `size`, longest first."""
+    order = longest_first(rows)
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def longest_first(rows: Sequence[Row]) -> list[int]:
+    """Row numbers, the longest row's first: the peak memory comes at once."""
+    return sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))

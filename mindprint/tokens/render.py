@@ -14,6 +14,7 @@ from mindprint.errors import ConfigError, DataError, Fault
 from mindprint.tokens.rows import Row, Stream
 from mindprint.tokens.special import begin_id, plain_ids, special_texts, stop_ids
 from mindprint.tokens.template import USER, ChatTemplate, TemplateRefused, first_line
+from mindprint.visible import visible_line
 
 __all__ = ["Renderer", "Row", "Stream"]
 
@@ -39,7 +40,7 @@ class Renderer:
         notes = list(template.notes)
         probe = template.render((Message("user", USER),), answer=True)
         self._begin = begin_id(tokenizer, probe)
-        if self._begin is not None and plain_ids(tokenizer, probe)[0] != self._begin:
+        if self._begin is not None and plain_ids(tokenizer, probe)[:1] != [self._begin]:
             notes.append(f"`{tokenizer.bos_token}` is put before the template's text")
         self.special_texts: tuple[str, ...] = special_texts(tokenizer)
         self.stop_ids: tuple[int, ...] = stop_ids(tokenizer, template.tail(), folder)
@@ -52,7 +53,7 @@ class Renderer:
         self.vocabulary: int = len(tokenizer)
         what = [template.text, template.options, template.merges, self._begin]
         self.template_id: str = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-        self.notes: tuple[str, ...] = tuple(notes)
+        self.notes: tuple[str, ...] = tuple(map(visible_line, notes))
 
     @classmethod
     def open(cls, folder: Path, *, enable_thinking: bool = False) -> Renderer:
@@ -68,12 +69,8 @@ class Renderer:
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"no tokenizer can be read from the model: {first_line(error)}",
-                where=str(folder),
-                hint="the folder needs tokenizer.json and tokenizer_config.json",
-            ) from error
+        except Exception as error:  # what reads tokenizer.json raises no narrower type
+            raise _no_tokenizer(folder, error) from error
         finally:
             logging.set_verbosity(spoken)
         # Its limit only makes transformers warn; rows are cut to `sft.max_tokens`.
@@ -272,6 +269,17 @@ class Renderer:
                 if token in message.content:
                     what = f"message {place} holds `{token}`, a control token of this model"
                     raise _bad(messages, what, "take it out of the text, or spell it otherwise")
+
+
+def _no_tokenizer(folder: Path, error: Exception) -> ConfigError:
+    """Why none could be read; one that is code of the folder's own is not run to find out."""
+    why, hint = first_line(error), "the folder needs tokenizer.json and tokenizer_config.json"
+    if "trust_remote_code" in str(error):
+        why = "it is code in the model's folder (`auto_map`), and mindprint never runs that"
+        hint = "use a model whose tokenizer transformers knows, saved with tokenizer.json"
+    return ConfigError(
+        f"no tokenizer can be read from the model: {why}", where=str(folder), hint=hint
+    )
 
 
 def _bad(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from backends.json_files import json_of
 from mindprint.errors import ConfigError
 from mindprint.tokens.template import USER
 
@@ -62,10 +62,13 @@ def generation_eos(folder: Path) -> Sequence[int]:
     if not path.is_file():
         return ()
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json_of(path)
     except (OSError, ValueError) as error:
         what = f"generation_config.json cannot be read: {error}"
         raise ConfigError(what, where=str(path)) from error
     eos = values.get("eos_token_id") if isinstance(values, dict) else None
     found = eos if isinstance(eos, list) else [eos]
-    return [one for one in found if isinstance(one, int) and not isinstance(one, bool)]
+    ids = [one for one in found if isinstance(one, int) and not isinstance(one, bool)]
+    if not all(0 <= one < 2**31 for one in ids):
+        raise ConfigError("`eos_token_id` is no token's number", where=str(path))
+    return ids

@@ -10,6 +10,8 @@ import jinja2
 
 from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError
+from mindprint.tokens.waste import TooLong, bounded, size_fault
+from mindprint.visible import visible
 
 PLAIN = (
     "{% for message in messages %}"
@@ -56,6 +58,20 @@ class TemplateRefused(ValueError):
     """The template raised, in its own words."""
 
 
+# What a template of somebody else's can raise: its own refusals, the sandbox's, and the faults of
+# an expression that has no value.
+_FAULTS: tuple[type[Exception], ...] = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
+
+
 class ChatTemplate:
     """A tokenizer's chat template, or the plain one, with the options it is rendered with.
 
@@ -67,6 +83,8 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self.notes: list[str] = []
         self.text = self._choose()
+        if fault := size_fault(self.text):
+            raise _unusable(fault)
         self.options: dict[str, bool] = {}
         if "enable_thinking" in self.text:
             self.options["enable_thinking"] = enable_thinking
@@ -89,7 +107,7 @@ class ChatTemplate:
                 add_generation_prompt=answer,
                 **self.options,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        except _FAULTS as error:
             raise TemplateRefused(first_line(error)) from error
         return text
 
@@ -97,13 +115,21 @@ class ChatTemplate:
         """What the template writes after an answer."""
         messages = (Message("user", USER), Message("assistant", ANSWER))
         try:
-            text = self.render(messages, answer=False)
+            text = self._probe(messages, answer=False)
         except TemplateRefused as error:
             raise _unusable(f"refuses a question and its answer: {error}") from error
         _, found, tail = text.rpartition(ANSWER)
         if not found:
             raise _unusable("drops what the assistant says")
         return tail
+
+    def _probe(self, messages: Sequence[Message], *, answer: bool) -> str:
+        """As `render`. Raises ConfigError as well, for a template that does not come to an end."""
+        try:
+            with bounded():
+                return self.render(messages, answer=answer)
+        except TooLong as error:
+            raise _unusable(str(error)) from error
 
     def _choose(self) -> str:
         own = self._tokenizer.chat_template
@@ -118,21 +144,23 @@ class ChatTemplate:
                 )
             self.notes.append("no chat template in the tokenizer: `User: ..` / `Assistant: ..`")
             return PLAIN
+        if not isinstance(own, str):
+            raise _unusable("is no text")
         self.notes.append("the tokenizer's own chat template")
         if "strftime_now" not in own:
-            return str(own)
+            return own
         self.notes.append(f"the template prints the date: always {DATE:%d %b %Y}")
         return with_fixed_date(own)
 
     def _must_merge(self) -> bool:
         user = Message("user", USER)
         try:
-            both = self.render((Message("system", SYSTEM), user), answer=True)
+            both = self._probe((Message("system", SYSTEM), user), answer=True)
             told = SYSTEM in both and USER in both
         except TemplateRefused:  # how templates without a system role say so
             told = False
         try:
-            alone = self.render((user,), answer=True)
+            alone = self._probe((user,), answer=True)
         except TemplateRefused as error:
             raise _unusable(f"refuses a question: {error}") from error
         if USER not in alone:
@@ -151,5 +179,5 @@ def _unusable(what: str) -> ConfigError:
 
 
 def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = visible(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

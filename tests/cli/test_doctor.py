@@ -14,9 +14,12 @@ def test_without_a_probe(mindprint: Mindprint) -> None:
     backends = found.tree["backends"]
     assert backends["torch"]["ok"] and backends["mlx"]["ok"]
     assert backends["mlx"]["blas"]["name"] and backends["mlx"]["blas"]["because"]
+    for backend in backends.values():
+        assert backend["cpu"]["threads"] >= 1 and backend["cpu"]["blas"]
     assert found.tree["machine"]["memory"] > 0 and found.tree["versions"]["torch"]
     said = mindprint("doctor", "--no-probe")
     assert "auto" in said.out and "matrix products" in said.out
+    assert said.out.count("on the CPU, with ") == 2
 
 
 def test_every_device_is_tried(mindprint: Mindprint) -> None:

@@ -147,15 +147,6 @@ def test_a_folder_that_is_not_empty(
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["letter.txt"]
 
 
-def test_resume_refuses_a_changed_curriculum(
-    mindprint: Mindprint, curriculum: Path, model: Path, tmp_path: Path
-) -> None:
-    train(mindprint, curriculum, model, tmp_path / "r")
-    with (curriculum / "voice" / "letter.md").open("a", encoding="utf-8") as letter:
-        letter.write("And another thing.\n")
-    _ended(mindprint("resume", tmp_path / "r"), 2, "the curriculum has changed since")
-
-
 def _ended(said: Said, code: int, what: str) -> None:
     assert said.code == code, said.err
     assert what in said.error and "  --> " in said.error

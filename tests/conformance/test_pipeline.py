@@ -14,6 +14,7 @@ from backends.contract import Batch, ModelSpec, Session
 from backends.errors import OutOfMemory
 from mindprint import ledger
 from mindprint.errors import ConfigError, Interrupted, StageError
+from mindprint.events import Event
 from mindprint.rundir import RunDir
 from tests.conformance.conftest import ModelFolder
 from tests.runs import curriculum, make_run, tree_bytes
@@ -110,15 +111,18 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     """Stopped after a step of SFT or of DPO, of the first or the second topic."""
     settings = (*KEEP_ALL, "run.checkpoint_every=2", "sft.accumulate=2", "sft.batch_size=2")
     whole = make_run(tmp_path / "whole", model, backend, *settings)
-    steps = 0
+    steps: list[object] = []
+
+    def count(event: Event, _: Session) -> None:
+        if event.kind == "step":
+            steps.append(event)
 
     def stop() -> bool:
-        nonlocal steps
-        steps += 1
-        return steps == stop_at
+        return len(steps) >= stop_at
 
     with pytest.raises(Interrupted):
-        make_run(tmp_path / "parts", model, backend, *settings, stop=stop)
+        make_run(tmp_path / "parts", model, backend, *settings, stop=stop, listen=count)
+    assert len(steps) == stop_at
     again = make_run(tmp_path / "parts", model, backend, *settings)
     assert tree_bytes(again.path) == tree_bytes(whole.path)
     assert again.result is not None and whole.result is not None
@@ -140,7 +144,10 @@ def test_a_smaller_batch_after_running_out_of_memory_changes_nothing(
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     with pytest.raises(StageError, match="out of memory with 4 rows") as caught:
         make_run(tmp_path / "stopped", model, backend, "gate.rollback=false")
-    assert caught.value.hint.startswith("lower `sft.max_tokens` first")
+    assert caught.value.hint.startswith(
+        "lower `sft.max_tokens` first, then set `sft.batch_size=2` with `sft.accumulate=2`"
+    )
+    assert "`mindprint resume RUN --set run.on_oom=shrink`" in caught.value.hint
 
 
 def type_of_learner(backend: str) -> type:

@@ -75,6 +75,19 @@ def fate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     return int(request.param)
 
 
+class AfterSteps:
+    """A wish to stop, once so many steps were taken, from then on."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def hear(self, event: Any, session: Any) -> None:
+        self._left -= event.kind == "step"
+
+    def asked(self) -> bool:
+        return self._left <= 0
+
+
 @pytest.mark.parametrize(("handoff", "adapter"), COMBINATIONS)
 def test_the_ledger_is_what_the_session_ended_with(
     tmp_path: Path, backend: str, model: Path, fate: int, handoff: str, adapter: str
@@ -98,10 +111,9 @@ def test_the_ledger_is_what_the_session_ended_with(
     np.testing.assert_allclose(session.logits(batch), ended[0], atol=1e-4)
     session.close()
 
-    steps = iter(range(1000))
-    stop_at = 3 + 5 * fate
+    stops = AfterSteps(3 + 5 * fate)
     with pytest.raises(Interrupted):
-        run(tmp_path / "parts", stop=lambda: next(steps) == stop_at)
+        run(tmp_path / "parts", stop=stops.asked, listen=stops.hear)
     run(tmp_path / "parts")
     assert tree_bytes(tmp_path / "parts") == tree_bytes(whole.path)
 
@@ -149,10 +161,15 @@ def test_going_on_keeps_the_time_and_memory_of_both_parts(
     tmp_path: Path, backend: str, model: Path
 ) -> None:
     whole = make_run(tmp_path / "whole", model, backend, "dpo.when=never")
-    steps = iter(range(1000))
+    stops = AfterSteps(3)
     with pytest.raises(Interrupted):
         make_run(
-            tmp_path / "parts", model, backend, "dpo.when=never", stop=lambda: next(steps) == 4
+            tmp_path / "parts",
+            model,
+            backend,
+            "dpo.when=never",
+            stop=stops.asked,
+            listen=stops.hear,
         )
     again = make_run(tmp_path / "parts", model, backend, "dpo.when=never")
     assert whole.result is not None and again.result is not None

@@ -67,9 +67,9 @@ def test_a_reference_that_is_not_the_stages_start_is_refused(
 
     real = stages.reference_logprobs
 
-    def of_the_base(session: Any, pairs: Any, batch_size: int) -> Any:
+    def of_the_base(session: Any, *rest: Any) -> Any:
         with session.adapters.using(()):
-            return real(session, pairs, batch_size)
+            return real(session, *rest)
 
     monkeypatch.setattr(stages, "reference_logprobs", of_the_base)
     with pytest.raises(StageError, match="does not start at its reference"):

@@ -14,6 +14,8 @@ from mindprint.evals.sheet import Exam
 from mindprint.gate import (
     BY_MARKERS,
     judge_dpo,
+    judge_failed,
+    judge_failed_topic,
     judge_sft,
     judge_topic,
     passes,
@@ -410,3 +412,11 @@ def test_an_equal_fall_in_every_question_is_a_fall() -> None:
     verdict = judge_sft(exam([0.9] * 8, HALF[:8]), exam([0.5] * 8, HALF[:8]))
     assert not verdict.keep
     assert verdict.sentence.startswith("accuracy fell beyond noise; ")
+
+
+def test_a_stage_that_gave_its_topic_up_is_never_kept() -> None:
+    why = "not finite a third time (loss nan at step 4)"
+    verdict = judge_failed(stage([0.0, 0.1]).model_copy(update={"failed": why}))
+    assert not verdict.keep and verdict.sentence == f"the topic is given up: {why}"
+    whole = judge_failed_topic(why)
+    assert not whole.keep and whole.sentence == f"failed: {why}; rolled back"

@@ -23,6 +23,13 @@ def test_a_step_that_moves_nothing_is_told() -> None:
     guards.check_moved(before, after, "t, sft")
 
 
+def test_a_schedule_over_other_steps_than_planned_is_refused() -> None:
+    guards.check_planned(12, 12, "t, sft")
+    guards.check_planned(12, None, "t, dpo")  # the plan was not sure
+    with pytest.raises(StageError, match="the stage has 12 steps, and 6 were planned"):
+        guards.check_planned(12, 6, "t, sft")
+
+
 def test_a_changed_base_is_named() -> None:
     guards.check_base({"w": 1}, {"w": 1}, "t, sft")
     with pytest.raises(StageError, match="such as `w`"):

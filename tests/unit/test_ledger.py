@@ -65,12 +65,34 @@ def test_what_a_topic_left_does_not_depend_on_what_came_after() -> None:
     assert [one.name for one in book.acting()] == ["b:sft"]
 
 
-def test_a_name_twice_or_a_replaced_stranger_is_refused() -> None:
-    book = filled(entry("a:sft"))
-    with pytest.raises(StageError, match="already holds"):
-        book.with_entry(entry("a:sft"))
+def test_an_entry_made_again_must_be_equal() -> None:
+    """A topic that is gone through again leaves the ledger as it was, or is refused."""
+    book = filled(entry("a:sft"), entry("b:sft"))
+    elsewhere = entry("a:sft").model_copy(update={"backend": "mlx"})
+    assert book.with_entry(entry("a:sft")) == book.with_entry(elsewhere) == book
+    with pytest.raises(StageError, match="not what the ledger holds by that name: sha256"):
+        book.with_entry(entry("a:sft").model_copy(update={"sha256": "another"}))
+
+
+def test_a_replaced_stranger_is_refused() -> None:
     with pytest.raises(StageError, match="not in force"):
-        book.with_entry(entry("b:dpo", replaces="b:sft"))
+        filled(entry("a:sft")).with_entry(entry("b:dpo", replaces="b:sft"))
+
+
+def test_the_ledger_as_a_topic_found_it() -> None:
+    book = filled(entry("a:sft"), entry("b:sft"), entry("b:dpo", replaces="b:sft"))
+    assert [one.name for one in book.before("b").entries] == ["a:sft"]
+    assert book.before("c") == book
+    assert [one.name for one in book.of("b")] == ["b:sft", "b:dpo"]
+
+
+def test_only_what_is_loaded_is_needed() -> None:
+    """Under `continue` one adapter is in force; a topic gone through again needs what it began
+    with."""
+    book = filled(entry("a:sft"), entry("b:sft", replaces="a:sft"))
+    assert book.needed("a", replayed=False) == ()
+    assert [one.name for one in book.needed("a", replayed=True)] == ["a:sft"]
+    assert [one.name for one in book.needed("b", replayed=False)] == ["b:sft"]
 
 
 def test_until_an_unknown_topic_names_those_there_are() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
+from backends.contract import Batch, LogProbs
+from backends.errors import OutOfMemory
 from mindprint.config import resolve
 from mindprint.curriculum.records import Message
+from mindprint.errors import Interrupted
 from mindprint.evals.exam import Said
-from mindprint.preferences import draw, held_facts
-from mindprint.tokens.render import Renderer
+from mindprint.fitting import Fit
+from mindprint.preferences import draw, held_facts, reference_logprobs
+from mindprint.tokens.lessons import Pair
+from mindprint.tokens.render import Renderer, Row
 from tests.runs import curriculum
 from tests.tiny import make_tokenizer
 
@@ -87,3 +93,46 @@ def test_the_first_usable_of_two_answers_is_taken(renderer: Renderer) -> None:
 def test_facts_are_the_key_points_that_the_row_holds() -> None:
     topic = curriculum(topics=1).topics[0]
     assert held_facts(topic.train[0], topic) == (("grey 0",),)
+
+
+class Sums:
+    """A session whose log-probabilities are sums of the token ids, so that rows are told apart."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.widths: list[int] = []
+
+    def logprobs(self, batch: Batch) -> LogProbs:
+        if len(batch.ids) > self.room:
+            raise OutOfMemory("no room")
+        self.widths.append(batch.ids.shape[1])
+        return LogProbs(batch.ids.sum(axis=1).astype(np.float32))
+
+
+def uneven_pairs() -> list[Pair]:
+    def row(length: int, start: int) -> Row:
+        return Row(tuple(range(start, start + length)), (False, *(True,) * (length - 1)), False)
+
+    return [Pair(row(3 + 5 * n, n), row(4, 50 + n)) for n in range(5)]
+
+
+def test_the_reference_pass_is_the_same_in_smaller_batches() -> None:
+    pairs, tight = uneven_pairs(), Sums(room=2)
+    said: list[str] = []
+    fit = Fit(on_full="shrink", tell=said.append)
+    found = reference_logprobs(tight, pairs, 4, fit)  # type: ignore[arg-type]
+    wanted = [[sum(pair.chosen.ids), sum(pair.rejected.ids)] for pair in pairs]
+    assert found.tolist() == wanted
+    assert len(said) == 2 and tight.widths == sorted(tight.widths, reverse=True)
+
+
+def test_the_reference_pass_can_be_stopped_between_batches() -> None:
+    session = Sums(room=100)
+
+    def halt() -> None:
+        if session.widths:
+            raise Interrupted("asked")
+
+    with pytest.raises(Interrupted):
+        reference_logprobs(session, uneven_pairs(), 2, Fit(halt=halt))  # type: ignore[arg-type]
+    assert len(session.widths) == 1

@@ -173,6 +173,8 @@ def test_the_report_as_markdown_holds_everything() -> None:
         "0 dropped: an unusable row stops the run before training.",
         "## Reproduction",
         "## Memory and time",
+        "| after | memory | at most | device | at most there |",
+        "612.0 MiB | 655.0 MiB | – | – |",
         "| `sft.learning_rate` | `0.002` | --set sft.learning_rate=2e-3 |",
         "2 min 31 s in all",
     ):
@@ -194,7 +196,7 @@ def test_the_card_says_what_is_not_known() -> None:
     assert "Licence of the base: unknown" in text
     assert "base_model:" not in text  # a folder's name is nobody's hub id
     assert "The voice family `lengths` could not be measured (AUC 0.61" in text
-    assert "These topics did not pass: Boats & wrecks <1880–1911>." in text
+    assert "These topics did not pass: Boats & wrecks \\<1880–1911>." in text
     assert "The smallest quiz has 4 questions" in text
 
 

@@ -1,0 +1,65 @@
+"""How far a run is: the topic it stands in, and whether anything is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindprint import ledger as ledgers
+from mindprint.checkpoints import STATE
+from mindprint.disk.sealed import is_whole, read_json
+from mindprint.errors import ConfigError
+from mindprint.finished import RECORD
+from mindprint.ledger import LEDGER
+from mindprint.report.files import RESULT, read_result
+from mindprint.report.model import Result
+from mindprint.rundir import RunDir
+from mindprint.topic_folder import stages_of
+
+
+def finished(run: RunDir, topics: Sequence[str]) -> Result | None:
+    """The result of a run in which nothing is left to do; None of any other."""
+    if not all((run.path / name).is_file() for name in (RESULT, LEDGER)):
+        return None
+    result = read_result(run.path)
+    known = {entry.topic for entry in ledgers.read(run).entries}
+    recorded = all((run.topic(topic) / RECORD).is_file() for topic in topics)
+    same = [topic.id for topic in result.topics] == list(topics)
+    done = result.status == "finished" and recorded and same and known >= set(topics)
+    return result if done else None
+
+
+def check_boundary(run: RunDir, topics: Sequence[str], then: str, now: str) -> None:
+    """Raises ConfigError, saying how far it is, when a topic is under way on the backend `then`:
+    it is finished there before the run goes on with `now`."""
+    topic = next((one for one in topics if not (run.topic(one) / RECORD).is_file()), None)
+    if topic is None:
+        return
+    far = _how_far(run, topic)
+    if far:
+        raise ConfigError(
+            f"topic `{topic}` is under way on {then}: {far}",
+            where="--backend",
+            hint=f"finish the topic with `mindprint resume {run.path}` first, or begin it anew "
+            f"with `mindprint resume {run.path} --fork NEW --backend {now}`",
+        )
+
+
+def _how_far(run: RunDir, topic: str) -> str:
+    """`sft finished, dpo at step 120`, or nothing where the topic has not begun."""
+    folder = run.topic(topic)
+    said = [f"{stage.name} finished" for stage in stages_of(folder)]
+    at = _step(run, topic)
+    if at:
+        said.append(at)
+    if not said and folder.is_dir() and any(folder.iterdir()):
+        said.append("it was asked its questions")
+    return ", ".join(said)
+
+
+def _step(run: RunDir, topic: str) -> str:
+    """The stage whose checkpoints lie there, and the newest one's step."""
+    for file in sorted(run.checkpoints.glob(f"*/{STATE}"), reverse=True):
+        state = read_json(file) if is_whole(file) else {}
+        if state.get("topic") == topic:
+            return f"{state['stage']} at step {state['progress']['step']}"
+    return ""

@@ -1,0 +1,102 @@
+"""A run forked: a new folder with its accepted past, gone on with in its own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mindprint.cli.execute import going_on_with
+from mindprint.cli.going_on import Wish, continued, present
+from mindprint.cli.interrupt import asked_to_stop
+from mindprint.cli.prepare import Prepared, planned
+from mindprint.disk.hold import Hold
+from mindprint.errors import ConfigError
+from mindprint.fork import Past, check_adapters, incomparable
+from mindprint.inputs import Inputs, absolute, read_inputs, settled
+from mindprint.rundir import RunDir, check_place
+from mindprint.sameness import Difference, Differs, Present, differences, kept_config
+
+
+def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) -> None:
+    """Make the run folder `new` and carry it out. Raises ConfigError when the two do not go
+    together, Damaged when the past is not whole; the old run is left as it is."""
+    inputs = read_inputs(path)
+    _check_new(path, new)
+    old = RunDir(path)
+    with asked_to_stop() as stop:
+        resolved = wish.on_top_of(kept_config(old, inputs)[0])
+        material = wish.gathered(inputs, resolved, path)
+        prepared = planned(material, inputs.only)
+        now = present(material, inputs.topics)
+        if now.model_id != inputs.model_id:
+            _refuse_model(path, inputs, now)
+        run, own, said = _made(old, new, until, inputs, prepared, now)
+        try:
+            with going_on_with(new):
+                plain = Wish("", "", None, (), None, None)
+                continued(run, own, prepared, plain, stop, as_json, said)
+        finally:
+            run.release()
+
+
+def _made(
+    old: RunDir, new: Path, until: str | None, inputs: Inputs, prepared: Prepared, now: Present
+) -> tuple[RunDir, Inputs, tuple[str, ...]]:
+    """The new folder, locked, its inputs, and what is to be said of it."""
+    config = prepared.resolved.config
+    topics = tuple(lesson.topic.id for lesson in prepared.plan.lessons)
+    with Hold(old.path).quietly():  # one fork at a time, and none of a run being written
+        past = Past.of(old, inputs.topics, until).under(config, topics)
+        check_adapters(past, inputs.resolved().config, config)
+        own = _inputs(inputs, prepared, now, topics, past)
+        left_out = incomparable(inputs, own) if past.topics else ()
+        _check_new(old.path, new)
+        copied = past.copy(new, own, not left_out)
+        run = RunDir.open(new)
+        run.lock()
+    other = [f"{one.what}: {one.now}, there {one.then}" for one in differences(inputs, now)]
+    return run, own, (*copied, *other, *left_out)
+
+
+def _inputs(
+    inputs: Inputs, prepared: Prepared, now: Present, topics: tuple[str, ...], past: Past
+) -> Inputs:
+    """What the new run begins with; what computes it is known once it is opened."""
+    return Inputs(
+        curriculum=prepared.curriculum.root.resolve(),
+        model=absolute(prepared.model),
+        called=inputs.called,
+        backend=prepared.backend.name,
+        device=prepared.device,
+        topics=topics,
+        system=prepared.curriculum.system,
+        hashes=prepared.curriculum.hashes,
+        config=settled(prepared.resolved),
+        origins=prepared.resolved.origins,
+        model_id=now.model_id,
+        tokenizer=now.tokenizer,
+        versions=now.versions,
+        dtype=prepared.dtype,
+        opened_on="",
+        threads=0,
+        blas="",
+        only=inputs.only,
+        forked_from=past.origin,
+    )
+
+
+def _check_new(old: Path, new: Path) -> None:
+    """Raises ConfigError unless a run can be made at `new`."""
+    if old.resolve() in (new.resolve(), *new.resolve().parents):
+        hint = "name a folder of its own for the new run"
+        raise ConfigError(f"`{new}` lies in the run to be forked", where="--fork", hint=hint)
+    try:
+        check_place(new)
+    except ConfigError as error:
+        hint = "choose another folder for the new run"
+        raise ConfigError(error.what, where=f"--fork {new}", hint=hint) from error
+
+
+def _refuse_model(path: Path, inputs: Inputs, now: Present) -> None:
+    found = [Difference("model", inputs.model_id[:12], now.model_id[:12])]
+    hint = "a run's adapters belong to its model: begin a new run with `mindprint train`"
+    raise Differs(path, found, hint)
