@@ -294,7 +294,7 @@ class _Run:
                 self._run.record(event)
             except OSError as error:
                 if tells_of_no_room(error):
-                    raise NoRoom.of(self._run.events, 0) from error
+                    raise NoRoom.of(self._run.events) from error
                 raise
         self._order.listen(event)
 

@@ -26,6 +26,8 @@ from mindprint.topic_folder import (
     stages_of,
 )
 
+_NOTHING = Ledger(model_id="", handoff="stack")
+
 
 def repair(run: RunDir, topics: Sequence[str]) -> tuple[str, ...]:
     """Remove what is not as it was written and can be made again; the run must be locked.
@@ -104,14 +106,18 @@ class _Repair:
     def _ledger(self, finished: Mapping[str, Finished]) -> Ledger:
         """As the run will open it: the file, or what the records say."""
         where = self._run.path / LEDGER
-        known = Ledger(model_id="", handoff="stack")
         if is_whole(where):
-            known = ledgers.read(self._run)
-        elif where.is_file():
+            return joined(ledgers.read(self._run), finished, self._topics, self._run)
+        try:
+            made = joined(_NOTHING, finished, self._topics, self._run)
+        except Damaged as error:
+            how = f"{_how(error)}, and `{LEDGER}` is missing or damaged as well"
+            raise Damaged(Path(error.faults[0].file), how, hint=error.hint) from error
+        if where.is_file():
             self._remove(where, "it is made again from the topics' records")
         elif finished:
             self.said.append(f"`{LEDGER}` is missing: it is made again from the topics' records")
-        return joined(known, finished, self._topics, self._run)
+        return made
 
     def _look_over(self, topic: str, ledger: Ledger, *, replayed: bool) -> None:
         """A finished topic: its adapters that act must be whole, the rest is evidence."""

@@ -23,8 +23,8 @@ PLACES = frozenset({"model.path", "model.revision"})
 """Where the model lies: its fingerprint tells whether it is the same."""
 
 FREE = ("run.checkpoint_every", "run.on_oom")
-"""Settings that say how a run goes on; what comes of it goes by them only after a set-back, or where
-the device was full."""
+"""Settings that say how a run goes on; what comes of it goes by them only after a set-back, or
+where the device was full."""
 
 SHAPING = (
     "numpy",

@@ -9,7 +9,7 @@ from pathlib import Path
 from mindprint.errors import Exit, MindprintError
 
 SPARE = 4 * 1024 * 1024
-"""Bytes that stay free: the small files that say where a run stands must find room."""
+"""Bytes that adapters and checkpoints leave free, for the files that say where a run stands."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -20,21 +20,22 @@ class NoRoom(MindprintError):
     exit = Exit.USAGE
 
     @classmethod
-    def of(cls, path: Path, size: int) -> NoRoom:
-        """`size`: bytes that were wanted, 0 where that is not known."""
+    def of(cls, path: Path, size: int = 0, spare: int = 0) -> NoRoom:
+        """`size`: bytes that were wanted, 0 where that is not known; `spare`: to be left free."""
         free = shutil.disk_usage(_nearest(path)).free
         wanted = f"{_megabytes(size)} wanted, " if size else ""
+        left = f", of which {_megabytes(spare)} are kept for smaller files" if spare else ""
         return cls(
-            f"no room on the disk: {wanted}{_megabytes(free)} free",
+            f"no room on the disk: {wanted}{_megabytes(free)} free{left}",
             where=str(path),
             hint="free some space, then go on with `mindprint resume RUN`: what is there is whole",
         )
 
 
-def check_room(path: Path, size: int) -> None:
-    """Raises NoRoom unless `size` bytes can be written at `path`, with SPARE to spare."""
-    if shutil.disk_usage(_nearest(path)).free < size + SPARE:
-        raise NoRoom.of(path, size)
+def check_room(path: Path, size: int, spare: int = 0) -> None:
+    """Raises NoRoom unless `size` bytes can be written at `path`, `spare` bytes staying free."""
+    if shutil.disk_usage(_nearest(path)).free < size + spare:
+        raise NoRoom.of(path, size, spare)
 
 
 def tells_of_no_room(error: Exception) -> bool:

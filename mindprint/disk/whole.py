@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from mindprint.disk import points
-from mindprint.disk.room import NoRoom, check_room, tells_of_no_room
+from mindprint.disk.room import SPARE, NoRoom, check_room, tells_of_no_room
 
 PARTIAL = ".partial"
 GONE = ".gone"
@@ -44,7 +44,7 @@ def write_folder(path: Path, fill: Callable[[Path], None], size: int = 0) -> Non
     """Let `fill` write a folder of about `size` bytes under a temporary name, then give it its
     name. Raises NoRoom, with nothing of it left."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    check_room(path, size)
+    check_room(path, size, SPARE)
     partial = _hidden(path, PARTIAL)
     if partial.exists():
         shutil.rmtree(partial)
@@ -122,5 +122,5 @@ def _or_nothing(path: Path, partial: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
         if tells_of_no_room(error):
-            raise NoRoom.of(path, 0) from error
+            raise NoRoom.of(path) from error
         raise

@@ -45,10 +45,10 @@ class Quota:
         def usage(path: Any) -> Any:
             return real(path)._replace(free=0) if self.path else real(path)
 
-        def asked(path: Path, size: int) -> None:
+        def asked(path: Path, size: int, spare: int = 0) -> None:
             if early:
                 self._count(path)
-            room.check_room(path, size)
+            room.check_room(path, size, spare)
 
         def reached(point: points.Point, path: Path) -> None:
             if point == "begun":
@@ -162,3 +162,14 @@ def fill_up(ballast: Path) -> None:
                     pass
             except OSError as error:
                 assert error.errno == errno.ENOSPC
+
+
+def test_small_files_may_take_what_adapters_leave_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage(tmp_path)
+    free = room.SPARE // 2
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=free))
+    whole.write_text(tmp_path / "result.json", "{}")
+    with pytest.raises(room.NoRoom, match="of which 4.2 MB are kept for smaller files"):
+        whole.write_folder(tmp_path / "sft", lambda folder: None, 10)

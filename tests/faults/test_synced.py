@@ -23,7 +23,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
     real_sync, real_replace = os.fsync, Path.replace
 
     def sync(handle: int) -> None:
-        made.append(("synced", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+        made.append(("synced", Path(f"/proc/self/fd/{handle}").readlink().name))
         real_sync(handle)
 
     def replace(path: Path, target: Path) -> Path:

@@ -130,6 +130,7 @@ def test_a_topic_trained_after_an_unknown_one_is_refused(run: RunDir) -> None:
     with pytest.raises(Damaged, match=f"it is missing, and `{B}` was trained after it") as caught:
         repair(run, TOPICS)
     assert caught.value.where == str(run.topic(A) / "record.json")
+    assert "`ledger.json` is missing or damaged as well" in caught.value.what
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
