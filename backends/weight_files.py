@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from backends.errors import FAULTS, ModelError
+from backends.errors import FAULTS, ModelError, reason
 from backends.json_files import json_of
 
 INDEX = "model.safetensors.index.json"
@@ -14,6 +19,17 @@ WHOLE = "model.safetensors"
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 NOT_WEIGHTS = ("rotary_emb.inv_freq",)
 """Checkpoints of 2023 carry the rotary frequencies, which follow from the config."""
+PIECE = 1 << 20
+"""Bytes of two tensors that are compared at a time."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor as the header of its file tells of it."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def shards(folder: Path) -> list[Path]:
@@ -31,17 +47,69 @@ def shards(folder: Path) -> list[Path]:
 
 
 def dtypes(folder: Path) -> dict[str, str]:
-    """Tensor name -> safetensors' name of its dtype ("F32", "BF16", "I8", ...), read off the files'
-    headers, which are checked against the files' sizes. Raises ModelError."""
-    found: dict[str, str] = {}
+    """Tensor name -> safetensors' name of its dtype ("F32", "BF16", "I8", ...). Raises
+    ModelError."""
+    return {name: held.dtype for name, held in headers(folder).items()}
+
+
+def headers(folder: Path) -> dict[str, Held]:
+    """Tensor name -> what the files' headers say of it; these are checked against the files' sizes,
+    and no tensor is read. Raises ModelError."""
+    found: dict[str, Held] = {}
     for file in shards(folder):
-        try:
-            with safe_open(file, framework="np") as opened:
-                for name in opened.keys():  # noqa: SIM118  # it is no mapping
-                    found[name] = str(opened.get_slice(name).get_dtype())
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
-    return {name: dtype for name, dtype in found.items() if not name.endswith(NOT_WEIGHTS)}
+        with _opened(file) as opened:
+            for name in opened.keys():  # noqa: SIM118  # it is no mapping
+                if not name.endswith(NOT_WEIGHTS):
+                    told = opened.get_slice(name)
+                    shape = tuple(told.get_shape())
+                    found[name] = Held(file, shape, str(told.get_dtype()))
+    return found
+
+
+def equal(name: str, other: str, held: Mapping[str, Held]) -> bool:
+    """Whether two tensors of `headers` are the same bytes. Raises ModelError."""
+    one, two = held[name], held[other]
+    if (one.shape, one.dtype) != (two.shape, two.dtype):
+        return False
+    start, end = _span(one.file, name)
+    begin, _ = _span(two.file, other)
+    try:
+        return _same(one.file, start, two.file, begin, end - start)
+    except OSError as error:
+        what = f"cannot read the weights: {reason(error)}"
+        raise ModelError(what, where=str(one.file)) from error
+
+
+def _same(one: Path, start: int, two: Path, begin: int, size: int) -> bool:
+    with one.open("rb") as left, two.open("rb") as right:
+        left.seek(start)
+        right.seek(begin)
+        return all(
+            left.read(part) == right.read(part)
+            for part in (min(PIECE, size - place) for place in range(0, size, PIECE))
+        )
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    try:
+        with safe_open(file, framework="np") as opened:
+            yield opened
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
+
+
+def _span(file: Path, name: str) -> tuple[int, int]:
+    """A tensor's first byte in its file and the one after its last. safetensors has checked the
+    header when it gave the shapes, but tells no places, and numpy has no bfloat16 to slice."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            start, end = json.loads(stream.read(length))[name]["data_offsets"]
+        return 8 + length + int(start), 8 + length + int(end)
+    except FAULTS as error:
+        what = f"cannot read the weights: {reason(error)}"
+        raise ModelError(what, where=str(file)) from error
 
 
 def check_floats(folder: Path) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import lora
-from backends.errors import FAULTS, ModelError
 from backends.model_files import read_config
 from backends.peft_files import PREFIX
-from backends.weight_files import NOT_WEIGHTS, shards
+from backends.weight_files import equal, headers
 from mindprint.checkpoints import KEPT
 from mindprint.config import Config
 
@@ -68,19 +67,14 @@ class Footprint:
 
 def read_sizes(folder: Path) -> Sizes:
     """Off the headers alone. Raises ModelError."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    places: dict[str, tuple[Path, int, int]] = {}
-    for file in shards(folder):
-        for name, shape, start, end in _header(file):
-            if not name.endswith(NOT_WEIGHTS):
-                shapes[name], places[name] = shape, (file, start, end)
-    head = next((name for name in shapes if _is(name, HEAD)), None)
-    embedding = next((name for name in shapes if _is(name, EMBEDDING)), None)
+    held = headers(folder)
+    head = next((name for name in held if _is(name, HEAD)), None)
+    embedding = next((name for name in held if _is(name, EMBEDDING)), None)
     skipped = 0
     if head is not None and embedding is not None and _tied(folder):
         # A stored head that is the embedding once more is read as one tensor.
-        same = shapes[head] == shapes[embedding] and _equal(places[head], places[embedding])
-        skipped = prod(shapes[head]) if same else 0
+        skipped = prod(held[head].shape) if equal(head, embedding, held) else 0
+    shapes = {name: one.shape for name, one in held.items()}
     linears = {
         name.removesuffix(".weight"): (shape[0], shape[1])
         for name, shape in shapes.items()
@@ -153,30 +147,6 @@ def _peak(stages: Sequence[tuple[int, int]]) -> int:
     return most
 
 
-def _header(file: Path) -> list[tuple[str, tuple[int, ...], int, int]]:
-    """(name, shape, first byte, byte after the last) of every tensor in a safetensors file."""
-    try:
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= size - 8:
-                raise ValueError("it is cut short")
-            tree = json.loads(stream.read(length))
-        start = 8 + length
-        return [
-            (
-                name,
-                tuple(int(side) for side in tensor["shape"]),
-                start + int(tensor["data_offsets"][0]),
-                start + int(tensor["data_offsets"][1]),
-            )
-            for name, tensor in tree.items()
-            if name != "__metadata__"
-        ]
-    except FAULTS as error:
-        raise ModelError(f"cannot read the weights' header: {error}", where=str(file)) from error
-
-
 def _is(name: str, last: str) -> bool:
     return name == last or name.endswith(f".{last}")
 
@@ -184,18 +154,3 @@ def _is(name: str, last: str) -> bool:
 def _tied(folder: Path) -> bool:
     config = read_config(folder)
     return bool(config.get("tie_word_embeddings", config["model_type"] in TIED_UNLESS_SAID))
-
-
-def _equal(one: tuple[Path, int, int], other: tuple[Path, int, int]) -> bool:
-    """Whether two stretches of files hold the same bytes."""
-    (first, start, end), (second, begin, stop) = one, other
-    if end - start != stop - begin:
-        return False
-    with first.open("rb") as left, second.open("rb") as right:
-        left.seek(start)
-        right.seek(begin)
-        for place in range(start, end, 1 << 20):
-            part = min(1 << 20, end - place)
-            if left.read(part) != right.read(part):
-                return False
-    return True

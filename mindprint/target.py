@@ -210,19 +210,11 @@ def _check_shapes(acting: Sequence[Attached], folder: Path) -> None:
 
 def _layer_shapes(folder: Path) -> dict[str, tuple[int, int]]:
     """Layer path -> (out, in), of the matrices in the model's files."""
-    from safetensors import SafetensorError, safe_open
-
-    found: dict[str, tuple[int, int]] = {}
-    for file in weight_files.shards(folder):
-        try:
-            with safe_open(file, framework="np") as opened:
-                for name in opened.keys():  # noqa: SIM118  # it is no mapping
-                    shape = opened.get_slice(name).get_shape()
-                    if len(shape) == 2:
-                        found[name.removesuffix(".weight")] = (shape[0], shape[1])
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
-    return found
+    return {
+        name.removesuffix(".weight"): (held.shape[0], held.shape[1])
+        for name, held in weight_files.headers(folder).items()
+        if len(held.shape) == 2
+    }
 
 
 def _resolved(

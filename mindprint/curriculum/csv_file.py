@@ -41,17 +41,28 @@ def read_csv(text: str, decoder: json.JSONDecoder, keep: Keep, complain: Complai
     start = 1
     try:
         for cells in reader:
-            if not header and cells:
-                header = [name.strip() for name in cells]
-                if not _good_header(header, start, complain):
+            if not any(map(str.strip, cells)):
+                pass  # a blank line, or one that a spreadsheet keeps as commas alone
+            elif not header:
+                header = [name.strip() for name in _trimmed(cells, 0)]
+                if not _good_header(header, cells, start, complain):
                     return
-            elif cells:
-                values = _values(header, cells, start, decoder, complain)
-                if not keep(values, start):
+            else:
+                values = _trimmed(cells, len(header))
+                if not keep(_values(header, values, start, decoder, complain), start):
                     return
             start = reader.line_num + 1
     except csv.Error as error:
         complain(start, f"not CSV: {_told(error)}", "")
+
+
+def _trimmed(cells: list[str], columns: int) -> list[str]:
+    """Without the empty cells beyond `columns`: spreadsheets write empty columns behind the last,
+    and whatever stands under one of them is told of in its row."""
+    end = len(cells)
+    while end > columns and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
 
 
 def _told(error: csv.Error) -> str:
@@ -65,13 +76,32 @@ def _told(error: csv.Error) -> str:
     return said
 
 
-def _good_header(header: list[str], line: int, complain: Complain) -> bool:
+def _good_header(header: list[str], cells: list[str], line: int, complain: Complain) -> bool:
+    if wrong := _separator_fault(cells):
+        complain(line, wrong, "")
+        return False
     counts = Counter(header)
     bad = sorted(name for name, count in counts.items() if count > 1 or not name)
     for name in bad:
         told = f"the column `{printable(name)}` stands twice" if name else "a column has no name"
         complain(line, told, "")
     return not bad
+
+
+def _separator_fault(cells: list[str]) -> str:
+    """Why commas do not part the columns; "" where they may. Excel writes what the country's
+    settings say, and may name it in a first line of its own, `sep=;`."""
+    first = cells[0]
+    named = first[4:] if first.lower().startswith("sep=") else None
+    if named == "" and len(cells) > 1:
+        return "a line `sep=,` before the header; take it out"
+    if len(cells) > 1:
+        return ""
+    signs = [named] if named else [sign for sign in ";\t" if sign in first]
+    if not signs:
+        return ""
+    sign = "tabs" if signs[0] == "\t" else f"`{printable(signs[0])}`"
+    return f"separated by {sign}, not by commas; save it as CSV with commas"
 
 
 def _values(

@@ -27,7 +27,7 @@ from mindprint.curriculum.records import (
     TrainRow,
     Voice,
 )
-from mindprint.curriculum.values import bad_text, printable
+from mindprint.curriculum.values import bad_place, printable
 from mindprint.curriculum.voice import held_out_answers, voice_of
 from mindprint.curriculum.yaml_file import YamlFile, line_of
 from mindprint.errors import DataError, Fault
@@ -212,7 +212,8 @@ class _Loader:
             line = data.count(b"\n", 0, error.start) + 1
             foreign = foreign or (line, "not UTF-8; save the file as UTF-8")
         else:
-            foreign = foreign or ((0, bad_text(text)) if bad_text(text) else None)
+            place, what = bad_place(text)
+            foreign = foreign or ((text.count("\n", 0, place) + 1, what) if what else None)
             if foreign is None:
                 return text
         self.faults.append(Fault(file, *foreign))

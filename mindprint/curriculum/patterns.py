@@ -15,13 +15,22 @@ MAX_PATTERNS = 300
 MAX_PATTERN = 1_000
 """Characters of one pattern."""
 MAX_SIZE = 1_000_000
-"""Characters of a pattern times all its counts: `((a{99}){99}){99}` compiles to a million parts,
-and a few characters more take gigabytes before a search begins."""
+"""Parts of a pattern, those that are repeated as often as they are: `((a{99}){99}){99}` compiles to
+a million, and a few characters more take gigabytes before a search begins."""
 
 # A pattern that finds nothing but a place in this, counts places and not marks.
 _SAMPLE = "A word, and another one. It's 3!"
 _COUNT = re.compile(r"\{(\d*)(?:,(\d*))?\}")
-_CALL = re.compile(r"(?<!\\)(?:\\\\)*\(\?(?:R|[+-]?\d+|&|P>)")
+_CALL = re.compile(r"\(\?(?:R|[+-]?\d+|&|P>)")
+# What a pattern is read in: a class is one part, and whatever stands in it is no group.
+_PART = re.compile(
+    r"(?P<one>\(\?#[^)]*\)|\\.|\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"|(?P<open>\()|(?P<close>\))|(?P<count>\{\d*(?:,\d*)?\})|(?P<other>.)",
+    re.DOTALL,
+)
+# Blanks and comments between the parts, or classes within classes: those are not read that way.
+_OTHERWISE = re.compile(r"\(\?[A-Za-z0-9]*[xV]|\[:")
+_BROKEN_COUNT = re.compile(r"\{[\d,]*[\s#]")
 _RUN = 120
 """Characters that one letter is repeated in a probe: what takes exponential time shows at 40."""
 
@@ -38,7 +47,7 @@ def pattern_fault(pattern: str) -> str:
         return f"{shown} has {len(pattern):,} characters; at most {MAX_PATTERN:,} can be meant"
     if _size(pattern) > MAX_SIZE:
         return f"{shown} repeats so often that it cannot be meant"
-    if _CALL.search(pattern):
+    if _calls(pattern):
         return f"{shown} calls itself; a mark is no grammar"
     try:
         found = compiled(pattern)
@@ -59,14 +68,55 @@ def pattern_fault(pattern: str) -> str:
     return ""
 
 
+def _calls(pattern: str) -> bool:
+    if _OTHERWISE.search(pattern):
+        return _CALL.search(pattern) is not None
+    opened = (part for part in _PART.finditer(pattern) if part.lastgroup == "open")
+    return any(_CALL.match(pattern, part.start()) for part in opened)
+
+
 def _size(pattern: str) -> int:
-    """An upper bound of the parts a pattern compiles to."""
+    """An upper bound of the parts a pattern compiles to: counts multiply what they stand behind,
+    and what stands side by side adds up."""
+    if _OTHERWISE.search(pattern):
+        return _product(pattern)
+    groups, last = [0], 0  # parts so far of each open group; of what a count would repeat
+    for part in _PART.finditer(pattern):
+        if part.lastgroup == "open":
+            groups.append(1)
+            last = 0
+            continue
+        if part.lastgroup == "count":
+            more = last * (_times(part[0]) - 1)
+            last += more
+            groups[-1] += more + len(part[0])
+            continue
+        last = 1
+        if part.lastgroup == "one":
+            last = len(part[0])
+        elif part.lastgroup == "close" and len(groups) > 1:
+            last = groups.pop()
+        groups[-1] += last
+    return sum(groups)
+
+
+def _product(pattern: str) -> int:
+    """A coarser bound, for patterns whose parts are not read off: all counts multiply."""
+    if _BROKEN_COUNT.search(pattern):
+        return MAX_SIZE + 1
     size = len(pattern)
-    for low, high in _COUNT.findall(pattern):
-        if len(low) > 9 or len(high) > 9:
-            return MAX_SIZE + 1
-        size *= max(int(low or 0), int(high or 0), 1)
+    for count in _COUNT.finditer(pattern):
+        size *= _times(count[0])
     return size
+
+
+def _times(count: str) -> int:
+    """How often `{3}`, `{,5}` or `{2,8}` repeats at most; at least 1."""
+    found = _COUNT.fullmatch(count)
+    bounds = [bound for bound in found.groups() if bound] if found else []
+    if any(len(bound) > 9 for bound in bounds):
+        return MAX_SIZE + 1
+    return max([1, *map(int, bounds)])
 
 
 def _too_slow(found: regex.Pattern[str], text: str) -> bool:

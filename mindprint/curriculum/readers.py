@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True)
@@ -230,10 +232,9 @@ def _complaint(error: _BadValue | RecursionError) -> str:
 
 def _skip(text: str, place: int, line: int) -> tuple[int, int]:
     """The next place that is not whitespace, and its line."""
-    start = place
-    while place < len(text) and text[place] in " \t\r\n":
-        place += 1
-    return place, line + text.count("\n", start, place)
+    found = _BLANKS.match(text, place)
+    end = found.end() if found else place
+    return end, line + text.count("\n", place, end)
 
 
 def _keep(value: Any, line: int, rows: Rows) -> None:

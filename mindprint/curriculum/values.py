@@ -20,10 +20,17 @@ _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 def bad_text(text: str) -> str:
     """What is wrong with a text as such; "" when nothing is."""
-    if _HALF.search(text):
-        return "holds half a character (a lone surrogate such as `\\ud800`)"
+    return bad_place(text)[1]
+
+
+def bad_place(text: str) -> tuple[int, str]:
+    """Where in a text something is wrong with it as such, and what; "" when nothing is."""
+    if half := _HALF.search(text):
+        return half.start(), "holds half a character (a lone surrogate such as `\\ud800`)"
     found = _CONTROL.search(text)
-    return f"holds the control character U+{ord(found[0]):04X}" if found else ""
+    if found is None:
+        return 0, ""
+    return found.start(), f"holds the control character U+{ord(found[0]):04X}"
 
 
 def bad_name(text: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from mindprint.curriculum.fields import kind, nearest
 from mindprint.curriculum.readers import encoding_fault
 from mindprint.curriculum.values import bad_name, bad_text, printable, told
-from mindprint.curriculum.yaml_events import refused
 from mindprint.errors import Fault
 
 MAX_BYTES = 256 * 1024
@@ -103,8 +102,8 @@ class YamlFile:
         return [(one, line_of(value, place)) for place, one in enumerate(value)]
 
     def _parsed(self, data: bytes) -> Mapping[str, Any]:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+        # ruamel takes a tenth of a second to import, which `--help` has not.
+        from mindprint.curriculum.yaml_tree import NotYaml, tree_of
 
         if len(data) > MAX_BYTES:
             self.fault(0, f"larger than {MAX_BYTES:,} bytes")
@@ -113,40 +112,17 @@ class YamlFile:
             self.fault(*foreign)
             return {}
         try:
-            text = data.decode("utf-8-sig")
-            if found := refused(text):
-                self.fault(found[0], f"not YAML that is read here: {found[1]}")
-                return {}
-            tree = YAML(typ="rt", pure=True).load(text)
+            tree = tree_of(data.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             self.fault(data.count(b"\n", 0, error.start) + 1, "not UTF-8; save the file as UTF-8")
-        except MarkedYAMLError as error:
-            mark = error.problem_mark
-            problem = (error.problem or "cannot be read").splitlines()[0]
-            self.fault(mark.line + 1 if mark else 0, f"not YAML: {problem}")
-        except TypeError:  # from ruamel, which cannot hash such a key
-            self.fault(0, "not YAML that can be meant: a key that is a list or holds one")
-        except (YAMLError, RecursionError, ValueError, OverflowError) as error:
-            self.fault(_line(error, data), f"not YAML: {_first_line(error)}")
+        except NotYaml as error:
+            self.fault(error.line, error.what)
         else:
             if isinstance(tree, dict):
                 return tree
             if tree is not None:
                 self.fault(1, f"holds {kind(tree)} where keys with values belong")
         return {}
-
-
-def _line(error: Exception, data: bytes) -> int:
-    """The line of a character that YAML does not allow; 0 where the error names no place."""
-    place = getattr(error, "position", None)
-    if not isinstance(place, int):
-        return 0
-    return data.decode("utf-8-sig").count("\n", 0, place) + 1
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "too deep"
 
 
 def _shown(key: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import jinja2
 
+from mindprint.tokens.folding import Wasteful, check_constants
+
 MAX_TEMPLATE = 200_000
 """Characters; the longest of a published model has some 20,000."""
-MAX_NUMBER = 1_000_000
-"""Of a whole number in a template: repeating a text so often already makes megabytes."""
 MAX_LINES = 1_000_000
 """Lines of compiled templates that one probe may run; those of published models run hundreds."""
 
@@ -25,25 +25,21 @@ class TooLong(Exception):
 def size_fault(template: str) -> str:
     """What makes a template one that should not be rendered at all; "" when nothing does.
 
-    A power, or a huge factor, keeps Python in one uninterruptible step, and jinja2 works constants
-    out while it compiles: no bound on rendering would come in time.
+    Jinja2 works constants out while it compiles, in single steps of Python that nothing interrupts:
+    no bound on rendering would come in time. What cannot be parsed cannot be looked through, and
+    is refused with what the parser says.
     """
     if len(template) > MAX_TEMPLATE:
         return f"has {len(template):,} characters; at most {MAX_TEMPLATE:,} are compiled"
     try:
-        for line, kind, value in jinja2.Environment().lex(template):
-            if kind == "operator" and value == "**":
-                return f"raises a number to a power (line {line})"
-            if kind == "integer" and _large(value):
-                return f"holds a number above {MAX_NUMBER:,} (line {line})"
-    except jinja2.TemplateError:
-        return ""  # rendering it says where it is wrong
+        check_constants(template)
+    except Wasteful as error:
+        return str(error)
+    except jinja2.TemplateSyntaxError as error:
+        return f"cannot be parsed: {error.message} (line {error.lineno})"
+    except (RecursionError, ValueError):  # ValueError: a number of more digits than Python reads
+        return "is nested too deep, or holds a number too long, to be meant"
     return ""
-
-
-def _large(value: str) -> bool:
-    digits = value.replace("_", "")
-    return len(digits) > 24 or int(digits, 0) > MAX_NUMBER
 
 
 @contextmanager

@@ -264,6 +264,15 @@ YAMLS = (
     b"title: x\nauthor: y\nunits: [../.., unit-1, unit-1]\n",
     b"x" * 300_000,
     b"\tfoo: bar\n",
+    b"title: 0x_\n",
+    b"note: +_\n",
+    b"title: 0b_\n",
+    b"title: ._\n",
+    b"title: 0000-00-00\n",
+    b"title: 2001-01-01T99:99:99\n",
+    b"%YAML 1.3\n---\ntitle: a\n",
+    b"#title\r\n\r\xc2\x85|2 # c.\n",
+    b"title: [" + b"a, " * 80_000 + b"]\n",
 )
 
 

@@ -53,12 +53,26 @@ def test_sizes_are_read_off_the_header(folder: Path) -> None:
         adapter_bytes(sizes, 8, ("q_proj",))
 
 
-def test_a_cut_header_is_refused(folder: Path) -> None:
+def test_a_cut_file_is_refused(folder: Path) -> None:
     file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ModelError, match="cut short") as caught:
-        read_sizes(folder)
-    assert caught.value.where == str(file)
+    whole = file.read_bytes()
+    for kept in (0, 7, 100, len(whole) - 1):
+        file.write_bytes(whole[:kept])
+        with pytest.raises(ModelError, match="cannot read the weights") as caught:
+            read_sizes(folder)
+        assert caught.value.where == str(file)
+
+
+@pytest.mark.parametrize("spoilt", [None, 0, 59_999])
+def test_a_stored_head_is_compared_to_its_last_byte(folder: Path, spoilt: int | None) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "x", "tie_word_embeddings": 1}))
+    embedding = np.arange(300 * 200, dtype=np.float16).reshape(300, 200)
+    head = embedding.copy()
+    if spoilt is not None:
+        head.flat[spoilt] = -1
+    tensors = {"model.embed_tokens.weight": embedding, "lm_head.weight": head}
+    save_file(tensors, folder / "model.safetensors")
+    assert read_sizes(folder).parameters == embedding.size * (1 if spoilt is None else 2)
 
 
 def test_checkpoints_are_counted_while_they_are_there(folder: Path) -> None:

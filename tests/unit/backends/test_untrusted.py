@@ -14,7 +14,9 @@ from backends.contract import ModelSpec
 from backends.errors import AdapterError, ModelError
 from backends.model_files import read_config, resolve
 from backends.peft_files import read
-from backends.weight_files import dtypes
+from backends.weight_files import dtypes, headers
+from mindprint.footprint import read_sizes
+from mindprint.target import _layer_shapes
 from tests.tiny import make_model, make_tokenizer
 
 CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
@@ -38,7 +40,10 @@ LIES = {
     "a shape that overflows": tensors({"a": one(0, 8, (2**40, 2**40))}),
     "a shape of another size": tensors({"a": one(0, 16, (3,))}),
     "a kind of number that is none": tensors({"a": {**one(0, 8), "dtype": "X9"}}),
+    "a negative shape": tensors({"a": one(0, 8, (-1, -2))}),
+    "a shape that is no number": tensors({"a": {**one(0, 8), "shape": "ab"}}),
     "nested headers": tensors(b'{"a":' + b"[" * 10_000),
+    "headers nested deeper": tensors(b"[" * 100_000),
     "no header": b"",
     "a pickle": b"\x80\x04\x95" + b"." * 40,
 }
@@ -50,6 +55,9 @@ def test_headers_that_lie(tmp_path: Path, lie: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(LIES[lie])
     with pytest.raises(ModelError, match="cannot read the weights"):
         dtypes(tmp_path)
+    for reader in (headers, read_sizes, _layer_shapes):
+        with pytest.raises(ModelError, match="cannot read the weights"):
+            reader(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps(CONFIG), "utf-8")
     (tmp_path / "adapter_model.safetensors").write_bytes(LIES[lie])
     with pytest.raises(AdapterError):

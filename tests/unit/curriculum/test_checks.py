@@ -49,6 +49,28 @@ def test_quiz_faults(tmp_path: Path, item: dict[str, object], told: str) -> None
         ("(?P<a>x)(?P<a", "is not a regular expression"),
         ("(a|b)?", "matches the empty string"),
         (r"(?=\w)", "finds places, not text"),
+        # Counts side by side add up; nested ones multiply.
+        (r"not only.{0,80}but.{0,80}and.{0,80}so", ""),
+        (r"(?:(?:oh|ah){1,9} ){1,9}!", ""),
+        (r"((a{99}){99}){99}", "repeats so often"),
+        (r"(a{999}b{999}){999}", "repeats so often"),
+        (r"a{999999}b{999999}", "repeats so often"),
+        (r"a{1,9999999999}", "repeats so often"),
+        # Nothing that looks like a group or the end of one may hide a count.
+        (r"(?#[)((a{999}){999}){9}(?#])", "repeats so often"),
+        (r"[]((](a{999}){9999}", "repeats so often"),
+        (r"(((a{99}){99}){99}[(]){999}", "repeats so often"),
+        (r"(((a{99}){99})[[:alpha:](]){999}", "repeats so often"),
+        (r"(((a{99}){99})\(){999}", "repeats so often"),
+        ("(?x) # [\n((a{999}){999}){9} # ]", "repeats so often"),
+        ("(?x)((a{9 99}){999}){9}", "repeats so often"),
+        (r"(?V1)[[a](](((a{99}){99}){99})", "repeats so often"),
+        # In a class, or escaped, it is no call.
+        (r"(a)(?1)", "calls itself"),
+        (r"x\\(?R)", "calls itself"),
+        ("[(?1)]x", ""),
+        (r"[(?R)]", ""),
+        (r"why\(?1\)", ""),
     ],
 )
 def test_patterns(pattern: str, told: str) -> None:

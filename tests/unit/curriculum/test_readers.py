@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,36 @@ def test_csv_lines_cells_and_lists() -> None:
     assert rows.rows[1].values == {"question": "plain"}
 
 
+def test_what_a_spreadsheet_leaves_behind_is_no_row_and_no_column() -> None:
+    rows = read_rows(b"a,b,,\n1,2,,\n,,,\n , \n3,,,\n\n5,6\n", "x.csv")
+    assert not rows.faults
+    assert [(row.line, row.values) for row in rows.rows] == [
+        (2, {"a": "1", "b": "2"}),
+        (5, {"a": "3", "b": ""}),
+        (7, {"a": "5", "b": "6"}),
+    ]
+    for other in (";", "\t"):  # one fault, not one for each row
+        assert len(told(f"a{other}b\n" + f"1{other}2\n" * 9, "x.csv")) == 1
+
+
+def test_blanks_are_skipped_at_once() -> None:
+    blanks = " \t\r\n" * 100_000
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        rows = read_rows(f'{blanks}[{blanks}{{"a":1}}{blanks}]'.encode(), "x.json")
+    finally:
+        sys.setprofile(before)
+    assert [row.line for row in rows.rows] == [200_001]
+    assert calls < 1_000
+
+
 def test_a_line_separator_inside_a_csv_cell_is_text() -> None:
     rows = read_rows("question,answer\na\u2028b,c\n".encode(), "x.csv")
     assert rows.rows[0].values == {"question": "a\u2028b", "answer": "c"}
@@ -80,7 +111,13 @@ def test_a_line_separator_inside_a_csv_cell_is_text() -> None:
         ("[]", "x.json", 0, "holds no rows"),
         (b'[{"a":1},\n"\xe9"]', "x.json", 2, "not UTF-8"),
         ("a,a\n1,2\n", "x.csv", 1, "the column `a` stands twice"),
-        ("a,\n1,2\n", "x.csv", 1, "a column has no name"),
+        ("a,,b\n1,2,3\n", "x.csv", 1, "a column has no name"),
+        ("a,\n1,2\n", "x.csv", 2, "2 cells under 1 columns"),
+        ("question;answer\na;b\n", "x.csv", 1, "separated by `;`, not by commas"),
+        ("question\tanswer\na\tb\n", "x.csv", 1, "separated by tabs, not by commas"),
+        ("sep=;\nquestion;answer\na;b\n", "x.csv", 1, "separated by `;`, not by commas"),
+        ("sep=\t\na\tb\n", "x.csv", 1, "separated by tabs, not by commas"),
+        ("sep=,\na,b\n1,2\n", "x.csv", 1, "`sep=,` before the header; take it out"),
         ("a,b\n1\n", "x.csv", 2, "1 cells under 2 columns"),
         ('a\n"open', "x.csv", 2, "not CSV"),
         ("choices\n[1\n", "x.csv", 2, "hold JSON lists"),

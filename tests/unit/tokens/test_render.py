@@ -208,7 +208,8 @@ def test_a_template_without_an_end_cannot_be_trained(tmp_path: Path) -> None:
     ("template", "eos", "told"),
     [
         (None, None, "neither a chat template nor an end-of-text token"),
-        ("{{ messages[0]['content'", "</s>", "the chat template refuses a question"),
+        ("{{ messages[0]['content'", "</s>", "the chat template cannot be parsed"),
+        ("{{ 1 / 0 }}", "</s>", "the chat template refuses a question"),
         ("fixed words", "</s>", "the chat template drops what the user says"),
         ("{{ messages[0]['content'] }}", "</s>", "drops what the assistant says"),
         ("{% for m in messages %}{{ m['content'] }}{% endfor %}", None, "no token ends an answer"),
