@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from mindprint import ledger as ledgers
@@ -13,6 +14,7 @@ from mindprint.ledger import LEDGER
 from mindprint.report.files import RESULT, read_result
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir
+from mindprint.sameness import fork_command
 from mindprint.topic_folder import stages_of
 
 
@@ -28,9 +30,12 @@ def finished(run: RunDir, topics: Sequence[str]) -> Result | None:
     return result if done else None
 
 
-def check_boundary(run: RunDir, topics: Sequence[str], then: str, now: str) -> None:
-    """Raises ConfigError, saying how far it is, when a topic is under way on the backend `then`:
-    it is finished there before the run goes on with `now`."""
+def check_boundary(
+    run: RunDir, topics: Sequence[str], option: str, then: str, asked: Sequence[str]
+) -> None:
+    """Raises ConfigError, saying how far it is, when a topic is under way on the backend or device
+    `then`: it is finished there before the run goes on with what `option` named. `asked`: all that
+    the command line asked for."""
     topic = next((one for one in topics if not (run.topic(one) / RECORD).is_file()), None)
     if topic is None:
         return
@@ -38,9 +43,9 @@ def check_boundary(run: RunDir, topics: Sequence[str], then: str, now: str) -> N
     if far:
         raise ConfigError(
             f"topic `{topic}` is under way on {then}: {far}",
-            where="--backend",
-            hint=f"finish the topic with `mindprint resume {run.path}` first, or begin it anew "
-            f"with `mindprint resume {run.path} --fork NEW --backend {now}`",
+            where=option,
+            hint=f"finish the topic with `mindprint resume {shlex.quote(str(run.path))}` first, "
+            f"or begin it anew with {fork_command(run.path, asked)}",
         )
 
 

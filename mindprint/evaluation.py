@@ -22,8 +22,9 @@ from mindprint.report.model import ModelRecord
 from mindprint.report.scores import Frozen, Interval, Question, Score
 from mindprint.report.voice import Reading, VoiceRecord
 from mindprint.report.words import several
-from mindprint.results import versions
+from mindprint.results import model_record
 from mindprint.target import Attached, Target
+from mindprint.versions import versions
 
 SCHEMA_VERSION = 1
 BARE = "the model without its adapters"
@@ -195,7 +196,9 @@ def _ask(
         said = examiner.ask_open()
         reading = examiner.instrument.read(said)
         exams |= {topic.id: examiner.read(exams[topic.id], said, reading) for topic in topics}
-    return _Measured(exams, _model_record(session, target), scale, reading, said)
+    return _Measured(
+        exams, model_record(session, target.called, target.spec.revision), scale, reading, said
+    )
 
 
 def _quiz(
@@ -221,21 +224,6 @@ def _quiz(
             )
             for item, answer in zip(items, exam.answers, strict=True)
         ),
-    )
-
-
-def _model_record(session: Session, target: Target) -> ModelRecord:
-    info = session.info
-    return ModelRecord(
-        path=target.called,
-        revision=target.spec.revision,
-        id=session.model_id,
-        family=info.family,
-        parameters=info.parameters,
-        dtype=info.dtype,
-        device=info.device,
-        threads=info.threads,
-        blas=info.blas,
     )
 
 

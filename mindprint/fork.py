@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ class Past:
             return {name for name in names if is_leftover(Path(name)) or name in unasked}
 
         shutil.copytree(source, target, ignore=left_out)
+        _let_write(target)
         if not comparable and (target / RECORD).is_file():
             write_json(target / RECORD, {**read_json(target / RECORD), "retained": []})
 
@@ -221,6 +223,13 @@ def _whole(entry: Entry, folder: Path) -> bool:
         return adapter_digest(folder) == entry.sha256
     except OSError:
         return False
+
+
+def _let_write(folder: Path) -> None:
+    """The run that is copied may be read-only; the new one is to be written on."""
+    for path in (folder, *folder.rglob("*")):
+        more = stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | more)
 
 
 def _size(folder: Path) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -31,20 +29,7 @@ from mindprint.report.model import (
 from mindprint.report.voice import VoiceRecord
 from mindprint.report.words import several
 from mindprint.rundir import RunDir
-
-LIBRARIES = (
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "rapidfuzz",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "torch",
-    "peft",
-    "mlx",
-    "mlx-lm",
-)
+from mindprint.versions import versions
 
 
 @dataclass(frozen=True)
@@ -82,17 +67,7 @@ def assemble(
         author=curriculum.author,
         curriculum=curriculum.root.name,
         curriculum_note=curriculum.note,
-        model=ModelRecord(
-            path=header.model_path,
-            revision=header.resolved.config.model.revision,
-            id=session.model_id,
-            family=info.family,
-            parameters=info.parameters,
-            dtype=info.dtype,
-            device=info.device,
-            threads=info.threads,
-            blas=info.blas,
-        ),
+        model=model_record(session, header.model_path, header.resolved.config.model.revision),
         choices=tuple(ChoiceRecord(**asdict(choice)) for choice in (*header.choices, chosen)),
         config=header.resolved.listing(),
         topics=tuple(_cleared(topics)),
@@ -109,6 +84,22 @@ def assemble(
         command=header.command,
     )
     return result.model_copy(update={"verdict": verdict(result)})
+
+
+def model_record(session: Session, called: str, revision: str | None) -> ModelRecord:
+    """The opened model as reports have it; `called`: how they name it."""
+    info = session.info
+    return ModelRecord(
+        path=called,
+        revision=revision,
+        id=session.model_id,
+        family=info.family,
+        parameters=info.parameters,
+        dtype=info.dtype,
+        device=info.device,
+        threads=info.threads,
+        blas=info.blas,
+    )
 
 
 def _transfer(
@@ -157,17 +148,6 @@ def _sure(result: Result) -> str:
         f" (95 % interval of the change {change.low:+.2f} to {change.high:+.2f} over "
         f"{change.clusters} questions{noise})"
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that shaped the numbers and is installed."""
-    found = {"mindprint": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def earlier_result(run: RunDir) -> Result | None:

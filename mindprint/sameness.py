@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backends.model_files import model_id
-from mindprint import __version__
 from mindprint.config import KEYS, Resolved, resolve
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import ConfigError
@@ -18,6 +17,7 @@ from mindprint.inputs import FILE, Inputs, settled, with_values
 from mindprint.results import write_config
 from mindprint.rundir import RunDir
 from mindprint.tokens.render import Renderer
+from mindprint.versions import SHAPING, installed
 
 PLACES = frozenset({"model.path", "model.revision"})
 """Where the model lies: its fingerprint tells whether it is the same."""
@@ -25,17 +25,6 @@ PLACES = frozenset({"model.path", "model.revision"})
 FREE = ("run.checkpoint_every", "run.on_oom")
 """Settings that say how a run goes on; what comes of it goes by them only after a set-back, or
 where the device was full."""
-
-SHAPING = (
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "rapidfuzz",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-)
-"""Libraries whose numbers or ids stand in a run, beside the backend's own."""
 
 RENDERING = (
     "tokenizer.json",
@@ -48,6 +37,7 @@ RENDERING = (
     "merges.txt",
 )
 CONFIG = "config.yaml"
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -60,13 +50,23 @@ class Difference:
 
 
 class Differs(ConfigError):
-    """A run would go on with other inputs than it began with; `differences` names them all."""
+    """A run would go on with other inputs than it began with; `differences` names them all.
 
-    def __init__(self, run: Path, differences: Sequence[Difference], why: str = "") -> None:
-        hint = why or (
-            f"put it back, or `mindprint resume {run} --fork NEW` starts a new run from the last "
-            "accepted entry"
-        )
+    `asked`: what the command line asked for beside the run's own, for a fork to be asked it too;
+    `why`: a hint in place of that to fork it.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        differences: Sequence[Difference],
+        why: str = "",
+        asked: Sequence[str] = (),
+    ) -> None:
+        fork = f"{fork_command(run, asked)} starts a new run from the last accepted entry"
+        if any(one.what == MODEL for one in differences):
+            fork = "begin a new run with `mindprint train`: adapters belong to their model"
+        hint = why or f"put it back, or {fork}"
         many = "1 thing is" if len(differences) == 1 else f"{len(differences)} things are"
         what = f"the run cannot go on: {many} not as it began"
         super().__init__(what, where=str(run / FILE), hint=hint)
@@ -78,6 +78,11 @@ class Differs(ConfigError):
         rows = [(one.what, one.then, one.now) for one in (head, *self.differences)]
         first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
         return [f"{what:<{first}}  {then:<{second}}  {now}" for what, then, now in rows]
+
+
+def fork_command(run: Path, asked: Sequence[str] = ()) -> str:
+    """The command that forks `run`, with the options that were asked for."""
+    return f"`{shlex.join(['mindprint', 'resume', str(run), '--fork', 'NEW', *asked])}`"
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Present:
             topics=still,
             model_id=model_id(folder),
             tokenizer=tokenizer_id(renderer, folder),
-            versions=versions(own),
+            versions={**installed(SHAPING), **own},
         )
 
 
@@ -125,22 +130,11 @@ def tokenizer_id(renderer: Renderer, folder: Path) -> str:
     return total.hexdigest()
 
 
-def versions(own: Mapping[str, str]) -> dict[str, str]:
-    """Versions of what shapes numbers here; `own` are the backend's."""
-    found = {"mindprint": __version__}
-    for name in SHAPING:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # it is optional, and was not here then either, or is told as gone
-    return {**found, **own}
-
-
-def check(run: Path, then: Inputs, now: Present) -> None:
-    """Raises Differs with every difference that the result would show."""
+def check(run: Path, then: Inputs, now: Present, asked: Sequence[str] = ()) -> None:
+    """Raises Differs with every difference that the result would show. `asked`: as for Differs."""
     found = differences(then, now)
     if found:
-        raise Differs(run, found)
+        raise Differs(run, found, asked=asked)
 
 
 def differences(then: Inputs, now: Present) -> list[Difference]:
@@ -148,7 +142,7 @@ def differences(then: Inputs, now: Present) -> list[Difference]:
         *config_differences(then.config, settled(now.resolved)),
         *_curriculum(then.hashes, now.hashes),
         *_topics(then.topics, now.topics),
-        *_hash("model", then.model_id, now.model_id),
+        *_hash(MODEL, then.model_id, now.model_id),
         *_hash("tokenizer and template", then.tokenizer, now.tokenizer),
         *_versions(then.versions, now.versions),
     ]

@@ -76,7 +76,8 @@ class Target:
         if like is not None:
             resolved = _like(like, resolved)
         chosen = choose(backend or (inputs.backend if inputs is not None else "auto"))
-        made_on = inputs.device if inputs is not None and not backend else "auto"
+        same = inputs is not None and chosen.name == inputs.backend
+        made_on = inputs.device if inputs is not None and same else "auto"
         spec = _spec(resolved, device or made_on)
         folder = _folder(spec, place)
         _check_shapes(acting, folder)

@@ -56,20 +56,21 @@ def top(version: bool = typer.Option(False, "--version", help="print the version
         raise typer.Exit
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code. Errors are told on stderr."""
+def run(arguments: Sequence[str] | None = None, last: bool = False) -> int:
+    """Run a command line and return its exit code. Errors are told on stderr. `last`: the process
+    ends with it, and signals that come after an interruption are no longer heard."""
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbs = getattr(command, "commands", {})
     chosen = next((verbs[word] for word in words if word in verbs), command)
     options = [name for parameter in chosen.params for name in parameter.opts if "--" in name]
     return guarded(
-        lambda: command.main(words, prog_name="mindprint", standalone_mode=False), options
+        lambda: command.main(words, prog_name="mindprint", standalone_mode=False), options, last
     )
 
 
 def main() -> None:
-    sys.exit(run())
+    sys.exit(run(last=True))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from backends import choose, get
 from backends.contract import Batch, GenerateSpec, ModelSpec, Session
 from backends.model_files import resolve as resolve_model
 from mindprint.cli.output import note
-from mindprint.config import Config, resolve
+from mindprint.config import Config
 from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError
-from mindprint.inputs import Inputs, read_inputs
+from mindprint.inputs import Inputs, moved, read_inputs
 from mindprint.ledger import attach
 from mindprint.rundir import RunDir
 from mindprint.tokens.lessons import conversation as under_system
@@ -61,7 +61,8 @@ class Conversation:
     ) -> Iterator[Conversation]:
         """The base with the run's accepted adapters; closed at the end."""
         inputs = read_inputs(run)
-        config = resolve(run / "config.yaml", model__path=model or inputs.model).config
+        own = inputs.resolved()
+        config = (moved(own, model, "--model") if model is not None else own).config
         session, renderer = _opened(config, inputs, backend, device)
         try:
             names = attach(session, RunDir.open(run), until)
@@ -142,11 +143,12 @@ def _opened(config: Config, inputs: Inputs, backend: str, device: str) -> tuple[
     chosen = choose(backend or inputs.backend)
     folder = resolve_model(config.model.path, config.model.revision)
     renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
+    made_on = inputs.device if chosen.name == inputs.backend else "auto"
     spec = ModelSpec(
         path=config.model.path,
         revision=config.model.revision,
         dtype=config.model.dtype,
-        device=device or (inputs.device if not backend else "auto"),  # type: ignore[arg-type]
+        device=device or made_on,  # type: ignore[arg-type]  # refused by the backend
         attention=config.model.attention,
         longest_row=LONGEST,
     )

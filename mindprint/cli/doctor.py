@@ -32,7 +32,7 @@ def examine(probe: bool) -> dict[str, Any]:
     from backends import available
     from mindprint.cli import machine
     from mindprint.cli.shipped import MODEL
-    from mindprint.results import versions
+    from mindprint.versions import versions
 
     found: dict[str, Any] = {}
     for name, availability in available().items():

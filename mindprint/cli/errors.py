@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mindprint.cli.interrupt import ended_as_interrupted
-from mindprint.errors import DataError, Exit, MindprintError
+from mindprint.cli.interrupt import ended_as_interrupted, hush
+from mindprint.errors import DataError, Exit, Interrupted, MindprintError
 
 if TYPE_CHECKING:
     from mindprint.sameness import Differs
@@ -23,20 +23,32 @@ UsageFault: type[Exception] = typer.BadParameter.__bases__[0]
 FEW = 10
 
 
-def guarded(work: Callable[[], object], options: Sequence[str] = ()) -> int:
-    """Run `work` and return the exit code; `options` are the long options that exist."""
+def guarded(work: Callable[[], object], options: Sequence[str] = (), last: bool = False) -> int:
+    """Run `work` and return the exit code; `options` are the long options that exist. `last`: the
+    process ends with it."""
+    with ended_as_interrupted(last):
+        try:
+            return _ended(work, options)
+        except (KeyboardInterrupt, typer.Abort):
+            return _interrupted()
+
+
+def _ended(work: Callable[[], object], options: Sequence[str]) -> int:
     try:
-        with ended_as_interrupted():
-            code = work()
+        code = work()
+        if code == Exit.INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
+            return _interrupted()
         sys.stdout.flush()
         return code if isinstance(code, int) else Exit.DONE
     except UsageFault as error:
         return usage(error, options)
+    except Interrupted as error:
+        hush()
+        return told(error)
     except MindprintError as error:
         return told(error)
-    except (KeyboardInterrupt, typer.Abort):
-        say("interrupted", "", "")
-        return Exit.INTERRUPTED
+    except typer.Abort:
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader left: Python must not complain at exit
         return Exit.DONE
@@ -44,6 +56,13 @@ def guarded(work: Callable[[], object], options: Sequence[str] = ()) -> int:
         return _of_disk(error) or _bug()
     except Exception as error:
         return _of_backend(error) or _bug()
+
+
+def _interrupted() -> int:
+    """Nothing was under way that could be gone on with."""
+    hush()
+    say("interrupted", "", "")
+    return Exit.INTERRUPTED
 
 
 def _of_disk(error: OSError) -> int:

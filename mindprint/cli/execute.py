@@ -15,7 +15,7 @@ import typer
 from backends.contract import Session
 from backends.model_files import name_of
 from mindprint.cli import output
-from mindprint.cli.interrupt import Stop, asked_to_stop
+from mindprint.cli.interrupt import Stop, asked_to_stop, hush
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
 from mindprint.disk.hold import LOCK, OWNER, Hold
@@ -25,7 +25,8 @@ from mindprint.errors import ConfigError, Exit, Interrupted
 from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir, check_place
-from mindprint.sameness import tokenizer_id, versions
+from mindprint.sameness import tokenizer_id
+from mindprint.versions import SHAPING, installed
 
 Begin = Callable[[Session], Sequence[str]]
 """Called with the opened model before anything is trained; returns what is to be said."""
@@ -43,18 +44,18 @@ def new_run(prepared: Prepared, out: Path, as_json: bool, called: str = "") -> N
     Ends with exit code 1 if a topic failed.
     """
     above = [folder for folder in (out, *out.parents) if not folder.exists()]
-    run = _created(out, prepared.plan.disk)
 
     def begin(session: Session) -> Sequence[str]:
-        write_inputs(run.path, inputs_of(prepared, session, called))
+        write_inputs(out, inputs_of(prepared, session, called))
         return ()
 
-    try:
-        with asked_to_stop() as stop, going_on_with(run.path):
+    with asked_to_stop() as stop, going_on_with(out):
+        run = _created(out, prepared.plan.disk)
+        try:
             carry_out(prepared, run, stop, begin, as_json)
-    finally:
-        _leave_nothing_empty(run, above)
-        run.release()
+        finally:
+            _leave_nothing_empty(run, above)
+            run.release()
 
 
 def carry_out(
@@ -88,21 +89,25 @@ def carry_out(
 
 
 @contextmanager
-def going_on_with(run: Path) -> Iterator[None]:
-    """What ends a run early says how to go on with this very one."""
+def going_on_with(run: Path, again: str = "start it again") -> Iterator[None]:
+    """What ends a run early says how to go on with this very one; `again`: what to do where it has
+    written nothing to go on with."""
     try:
         yield
     except Interrupted as error:
-        raise _interrupted(error.what, error.where, run) from error
+        hush()
+        raise Interrupted(error.what, where=error.where, hint=_go_on(run, again)) from error
     except KeyboardInterrupt as error:
-        raise _interrupted("stopped at once", str(run), run) from error
+        hush()
+        hint = _go_on(run, again)
+        raise Interrupted("stopped at once", where=str(run), hint=hint) from error
     except NoRoom as error:
-        raise NoRoom(error.what, where=error.where, hint=_more_room(run)) from error
+        raise NoRoom(error.what, where=error.where, hint=_more_room(run, again)) from error
     except OSError as error:
         if not tells_of_no_room(error):
             raise
         found = NoRoom.of(Path(error.filename or run), 0)
-        raise NoRoom(found.what, where=found.where, hint=_more_room(run)) from error
+        raise NoRoom(found.what, where=found.where, hint=_more_room(run, again)) from error
 
 
 def tell(result: Result, out: Path, as_json: bool) -> None:
@@ -136,7 +141,7 @@ def inputs_of(prepared: Prepared, session: Session, called: str = "") -> Inputs:
         origins=prepared.resolved.origins,
         model_id=session.model_id,
         tokenizer=tokenizer_id(prepared.renderer, prepared.folder),
-        versions=versions(prepared.libraries()),
+        versions={**installed(SHAPING), **prepared.libraries()},
         dtype=info.dtype,
         opened_on=info.device,
         threads=info.threads,
@@ -184,14 +189,16 @@ def _train(
         return run_curriculum(order, session, prepared.renderer, run, opening)
 
 
-def _interrupted(what: str, where: str, run: Path) -> Interrupted:
+def _go_on(run: Path, again: str) -> str:
     if (run / FILE).is_file():
-        return Interrupted(what, where=where, hint=f"go on with {_resume(run)}")
-    return Interrupted(what, where=where, hint="nothing was written yet: start it again")
+        return f"go on with {_resume(run)}"
+    return f"nothing was written yet: {again}"
 
 
-def _more_room(run: Path) -> str:
-    return f"free some space, then go on with {_resume(run)}: what is there is whole"
+def _more_room(run: Path, again: str) -> str:
+    if (run / FILE).is_file():
+        return f"free some space, then go on with {_resume(run)}: what is there is whole"
+    return f"free some space; nothing was written yet: {again}"
 
 
 def _resume(run: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backends import choose
 from backends.contract import Session
 from mindprint.boundary import check_boundary, finished
 from mindprint.cli import output
@@ -36,7 +37,6 @@ from mindprint.sameness import (
     freely_changed,
     kept_config,
     opened_differently,
-    versions,
     write_config_again,
 )
 
@@ -51,6 +51,18 @@ class Wish:
     settings: tuple[str, ...]
     model: str | None
     curriculum: Path | None
+
+    def words(self) -> tuple[str, ...]:
+        """The options as they are typed, for a command that is to ask the same."""
+        pairs = (
+            ("--backend", self.backend),
+            ("--device", self.device),
+            ("--config", self.config),
+            *(("--set", setting) for setting in self.settings),
+            ("--model", self.model),
+            ("--curriculum", self.curriculum),
+        )
+        return tuple(str(word) for pair in pairs if pair[1] not in ("", None) for word in pair)
 
     def on_top_of(self, own: Resolved) -> Resolved:
         """The settings asked for over the run's own."""
@@ -69,9 +81,10 @@ class Wish:
         if resolved.config.model.path == inputs.model and lay.is_absolute() and not lay.is_dir():
             hint = "name where it lies now with `--model PATH`"
             raise ConfigError(f"the model is gone from `{lay}`", where=where, hint=hint)
-        known = "auto" if self.backend else inputs.device  # a backend has devices of its own
-        backend, device = self.backend or inputs.backend, self.device or known
-        found = gather(place, resolved, backend, device, inputs.dtype)
+        backend = choose(self.backend or inputs.backend).name
+        known = inputs.device if backend == inputs.backend else "auto"  # each has its own devices
+        asked = self.backend or inputs.backend
+        found = gather(place, resolved, asked, self.device or known, inputs.dtype)
         if self.backend:
             return found
         return replace(found, backend=replace(found.backend, because="as the run began"))
@@ -80,20 +93,42 @@ class Wish:
 def go_on(path: Path, wish: Wish, as_json: bool) -> None:
     """Ends with exit code 1 if a topic failed. Raises Differs when the run would not be the same,
     ConfigError when another process writes it, Damaged when what is there cannot be built on."""
-    inputs = read_inputs(path)
+    read_inputs(path)
     run = RunDir(path)
     Hold(path).check()
     with asked_to_stop() as stop, going_on_with(path):
-        kept, mended = kept_config(run, inputs)
-        resolved = wish.on_top_of(kept)
-        material = wish.gathered(inputs, resolved, path)
-        check(path, inputs, present(material, inputs.topics))
-        prepared = planned(material, inputs.topics)
+        begun = _begun(run)
+        prepared = _looked_at(run, begun, wish)
         try:
-            said = (*run.lock(), *mended)
-            continued(run, inputs, prepared, wish, stop, as_json, said)
+            said = run.lock()
+            now = _begun(run)
+            if now != begun:  # another process wrote here before the lock was ours
+                begun, prepared = now, _looked_at(run, now, wish)
+            continued(run, begun.inputs, prepared, wish, stop, as_json, (*said, *begun.mended))
         finally:
             run.release()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What a run's folder says of its beginning, and what is to be said of that."""
+
+    inputs: Inputs
+    kept: Resolved
+    mended: tuple[str, ...]
+
+
+def _begun(run: RunDir) -> _Begun:
+    inputs = read_inputs(run.path)
+    return _Begun(inputs, *kept_config(run, inputs))
+
+
+def _looked_at(run: RunDir, begun: _Begun, wish: Wish) -> Prepared:
+    """What the run goes on with. Raises Differs when that is not what it began with."""
+    inputs = begun.inputs
+    material = wish.gathered(inputs, wish.on_top_of(begun.kept), run.path)
+    check(run.path, inputs, present(material, inputs.topics), wish.words())
+    return planned(material, inputs.topics)
 
 
 def present(material: Material, topics: Sequence[str]) -> Present:
@@ -124,29 +159,50 @@ def continued(
     from mindprint.repair import repair
 
     said = (*said, *repair(run, inputs.topics))
-    changed = prepared.backend.name != inputs.backend
     result = finished(run, inputs.topics)
     if result is not None:
         _keep(run, inputs, _carried(inputs, prepared, wish, None))
         output.note(*said)
         tell(result, run.path, as_json)
         return
-    if changed:
-        check_boundary(run, inputs.topics, inputs.backend, prepared.backend.name)
+    _check_change(run, inputs, prepared, wish, None)
 
     def begin(session: Session) -> Sequence[str]:
         info = session.info
         if info.dtype != inputs.dtype:
-            raise Differs(run.path, [Difference("dtype", inputs.dtype, info.dtype)])
+            found = [Difference("dtype", inputs.dtype, info.dtype)]
+            raise Differs(run.path, found, asked=wish.words())
+        _check_change(run, inputs, prepared, wish, session)
         _keep(run, inputs, _carried(inputs, prepared, wish, session))
         told = freely_changed(inputs, prepared.resolved)
-        if changed:
+        if prepared.backend.name != inputs.backend:
             return (*told, f"from here on with {prepared.backend.name}, before {inputs.backend}")
         if not inputs.opened_on:
             return told
+        if wish.device and info.device != inputs.opened_on:
+            return (
+                *told,
+                f"from here on the device is `{info.device}`, before `{inputs.opened_on}`",
+            )
         return (*told, *opened_differently(inputs, info.device, info.threads, info.blas))
 
     carry_out(prepared, run, stop, begin, as_json, said)
+
+
+def _check_change(
+    run: RunDir, inputs: Inputs, prepared: Prepared, wish: Wish, session: Session | None
+) -> None:
+    """Raises ConfigError when another backend or device is asked for while a topic is under way:
+    before a weight is loaded where the names tell, and with the `session` that it opened."""
+    if prepared.backend.name != inputs.backend:
+        check_boundary(run, inputs.topics, "--backend", inputs.backend, wish.words())
+    elif wish.device and inputs.opened_on:
+        opened = session.info.device if session is not None else wish.device
+        same = {inputs.opened_on}
+        if session is None:  # `auto`, and `gpu` where there is one, may become what they were
+            same |= {"auto", inputs.device, *({"gpu"} if inputs.opened_on != "cpu" else ())}
+        if opened not in same:
+            check_boundary(run, inputs.topics, "--device", inputs.opened_on, wish.words())
 
 
 def _carried(inputs: Inputs, prepared: Prepared, wish: Wish, session: Session | None) -> Inputs:
@@ -167,18 +223,18 @@ def _carried(inputs: Inputs, prepared: Prepared, wish: Wish, session: Session | 
     )
     if session is None:
         return carried
-    backend = prepared.backend.name
-    if backend == inputs.backend and not wish.device and inputs.opened_on:
+    backend, info = prepared.backend.name, session.info
+    carried = replace(carried, device=prepared.device)
+    other = backend != inputs.backend or (wish.device and info.device != inputs.opened_on)
+    if not other and inputs.opened_on:
         return carried
-    info = session.info
     return replace(
         carried,
         backend=backend,
-        device=prepared.device,
         opened_on=info.device,
         threads=info.threads,
         blas=info.blas,
-        versions={**versions(prepared.libraries()), **inputs.versions},
+        versions={**prepared.libraries(), **inputs.versions},
     )
 
 

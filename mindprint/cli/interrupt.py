@@ -6,12 +6,13 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 Handler = Callable[[int, FrameType | None], Any]
+Handlers = Mapping[int, Handler | int | None]
 HANG_UP = getattr(signal, "SIGHUP", None)
 """The terminal is gone; Windows has no such signal."""
 
@@ -50,28 +51,48 @@ class Stop:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Stop]:
-    """Inside, SIGINT, SIGTERM and SIGHUP are heard by the given Stop."""
+    """Inside, SIGINT, SIGTERM and SIGHUP are heard by the given Stop, until `hush`."""
     stop = Stop()
     with _handled(stop.hear, signal.SIGINT, signal.SIGTERM, HANG_UP):
         yield stop
 
 
 @contextmanager
-def ended_as_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP end a command as ctrl-C does."""
+def ended_as_interrupted(last: bool = False) -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end a command as ctrl-C does. `last`: the process ends with it, so
+    that what `hush` silenced stays silent."""
 
     def hear(number: int, frame: FrameType | None) -> None:
         if number == HANG_UP:
             _stop_talking()
         raise KeyboardInterrupt
 
-    with _handled(hear, signal.SIGTERM, HANG_UP):
-        yield
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with _handled(hear, signal.SIGTERM, HANG_UP) as before:
+            yield
+    finally:
+        if not last:
+            _put_back({signal.SIGINT: interrupt, **before})
+
+
+def hush() -> None:
+    """An interruption is being told: until the command has ended, another one would only cut that
+    short, or kill the process by the signal as it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        signal.signal(HANG_UP, lambda number, frame: _stop_talking())
 
 
 @contextmanager
-def _handled(hear: Handler, *numbers: int | None) -> Iterator[None]:
-    """`nohup` has SIGHUP ignored, and that stays. Only the main thread may set handlers."""
+def _handled(hear: Handler, *numbers: int | None) -> Iterator[Handlers]:
+    """Gives the handlers there were, which are put back at the end but where `hush` took over.
+
+    `nohup` has SIGHUP ignored, and that stays. Only the main thread may set handlers.
+    """
     wanted = [number for number in numbers if number is not None]
     if HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_IGN:
         wanted = [number for number in wanted if number != HANG_UP]
@@ -79,11 +100,17 @@ def _handled(hear: Handler, *numbers: int | None) -> Iterator[None]:
         wanted = []
     before = {number: signal.signal(number, hear) for number in wanted}
     try:
-        yield
+        yield before
     finally:
-        for number, handler in before.items():
-            # None: it was set outside of Python, and cannot be put back from here.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _put_back({one: was for one, was in before.items() if signal.getsignal(one) == hear})
+
+
+def _put_back(handlers: Handlers) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number, handler in handlers.items():
+        # None: it was set outside of Python, and cannot be put back from here.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from mindprint.cli.execute import going_on_with
@@ -13,7 +14,7 @@ from mindprint.errors import ConfigError
 from mindprint.fork import Past, check_adapters, incomparable
 from mindprint.inputs import Inputs, absolute, read_inputs, settled
 from mindprint.rundir import RunDir, check_place
-from mindprint.sameness import Difference, Differs, Present, differences, kept_config
+from mindprint.sameness import MODEL, Difference, Differs, Present, differences, kept_config
 
 
 def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) -> None:
@@ -22,7 +23,8 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
     inputs = read_inputs(path)
     _check_new(path, new)
     old = RunDir(path)
-    with asked_to_stop() as stop:
+    again = f"begin again with {_command(path, new, until, wish)}"
+    with asked_to_stop() as stop, going_on_with(new, again):
         resolved = wish.on_top_of(kept_config(old, inputs)[0])
         material = wish.gathered(inputs, resolved, path)
         prepared = planned(material, inputs.only)
@@ -31,11 +33,15 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
             _refuse_model(path, inputs, now)
         run, own, said = _made(old, new, until, inputs, prepared, now)
         try:
-            with going_on_with(new):
-                plain = Wish("", "", None, (), None, None)
-                continued(run, own, prepared, plain, stop, as_json, said)
+            plain = Wish("", "", None, (), None, None)
+            continued(run, own, prepared, plain, stop, as_json, said)
         finally:
             run.release()
+
+
+def _command(path: Path, new: Path, until: str | None, wish: Wish) -> str:
+    fork = ["--fork", str(new), *(("--until", until) if until is not None else ())]
+    return f"`{shlex.join(['mindprint', 'resume', str(path), *fork, *wish.words()])}`"
 
 
 def _made(
@@ -97,6 +103,6 @@ def _check_new(old: Path, new: Path) -> None:
 
 
 def _refuse_model(path: Path, inputs: Inputs, now: Present) -> None:
-    found = [Difference("model", inputs.model_id[:12], now.model_id[:12])]
+    found = [Difference(MODEL, inputs.model_id[:12], now.model_id[:12])]
     hint = "a run's adapters belong to its model: begin a new run with `mindprint train`"
     raise Differs(path, found, hint)

@@ -16,11 +16,11 @@ def report(run: RunPath, as_json: Json = False) -> None:
     from mindprint.report.files import read_result, write_reports
 
     result = read_result(run)
-    written = write_reports(run)
     if as_json:
         output.result(result.model_dump(mode="json"))
     else:
         show(result)
+    written = write_reports(run)  # last: a folder that cannot be written can still be read
     output.note(*(f"wrote {path}" for path in written))
 
 

@@ -40,8 +40,7 @@ def runs(
 def find(folder: Path) -> list[Path]:
     """Run folders, newest first: `folder` itself, or those directly below it."""
     below = [folder, *(path for path in folder.iterdir() if path.is_dir())]
-    marks = ("result.json", "ledger.json")
-    found = [path for path in below if any((path / mark).is_file() for mark in marks)]
+    found = [path for path in below if _marks(path)]
     return sorted(found, key=_written, reverse=True)
 
 
@@ -66,6 +65,12 @@ def listed(path: Path) -> dict[str, Any]:
     return entry | {"status": result.status, "passed": count, "verdict": result.verdict}
 
 
+def _marks(path: Path) -> list[Path]:
+    """What makes it a run's folder: what it came to, else how far it is."""
+    from mindprint.report.files import BEGUN, RESULT
+
+    return [path / mark for mark in (RESULT, *BEGUN) if (path / mark).is_file()]
+
+
 def _written(path: Path) -> float:
-    files = (path / "result.json", path / "ledger.json")
-    return next(file.stat().st_mtime for file in files if file.is_file())
+    return _marks(path)[0].stat().st_mtime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,8 +12,11 @@ from mindprint.disk.sealed import read_json, write_json
 from mindprint.disk.whole import write_text
 from mindprint.errors import DataError, Fault
 from mindprint.report.model import SCHEMA_VERSION, Result
+from mindprint.rundir import MARKS
 
 RESULT = "result.json"
+BEGUN = tuple(mark for mark in MARKS if mark != "config.yaml")
+"""What a run that has no result yet is known by. Settings alone may be those that `init` writes."""
 
 
 def read_result(run: Path) -> Result:
@@ -22,6 +26,8 @@ def read_result(run: Path) -> Result:
         raise _fault("there is no such run folder", run, hint="`mindprint runs` lists those here")
     if not file.exists():
         hint = "a run folder is what `mindprint train` wrote; `mindprint runs` lists those here"
+        if any((run / mark).is_file() for mark in BEGUN):
+            hint = f"`mindprint resume {shlex.quote(str(run))}` goes on with the run, and makes it"
         raise _fault(f"the folder holds no {RESULT}", run, hint=hint)
     _check_version(file)
     try:

@@ -122,4 +122,5 @@ def test_an_interrupt_is_130(mindprint: Mindprint, monkeypatch: pytest.MonkeyPat
 
     Path("runs").mkdir()
     monkeypatch.setattr("mindprint.cli.runs.find", interrupted)
-    assert mindprint("runs").code == 130
+    said = mindprint("runs")
+    assert said.code == 130 and said.err == "interrupted\n"

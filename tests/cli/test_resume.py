@@ -1,128 +1,24 @@
-"""`resume`: to the same end, or a refusal that names what differs; or a fork; never in between."""
+"""`resume`: to the same end, or a refusal that names what differs; never in between."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mindprint.cli import execute
-from mindprint.cli.app import run
-from mindprint.cli.prepare import open_model
+from mindprint.cli.prepare import Prepared
 from mindprint.disk.sealed import read_json
-from mindprint.events import Event, Listener
 from mindprint.inputs import read_inputs, write_inputs
-from tests.cli.conftest import Mindprint, Said
-from tests.cli.test_train import QUICK, train
+from mindprint.rundir import RunDir
+from tests.cli.conftest import Mindprint
+from tests.cli.stops import at_step, refused, stopping
+from tests.cli.test_train import train
 from tests.runs import tree_bytes
-
-Stop = Callable[[Event], bool]
-
-
-def stopping(
-    monkeypatch: pytest.MonkeyPatch, when: Stop, number: int = signal.SIGINT, times: int = 1
-) -> None:
-    """Send this process a signal, once, at the first event that `when` is true of."""
-    sent: list[Event] = []
-
-    @contextmanager
-    def listening(planned: object) -> Iterator[Listener]:
-        def hear(event: Event) -> None:
-            if not sent and when(event):
-                sent.append(event)
-                for _ in range(times):
-                    signal.raise_signal(number)
-
-        yield hear
-
-    monkeypatch.setattr(execute, "progress", listening)
-
-
-def at_step(step: int, topic: str) -> Stop:
-    return lambda event: (
-        event.kind == "step" and event.topic == topic and event.data["step"] == step
-    )
-
-
-def topic_ended(topic: str) -> Stop:
-    return lambda event: event.kind == "topic-finished" and event.topic == topic
-
-
-def topics_of(curriculum: Path) -> tuple[str, ...]:
-    found = sorted(path.parent for path in curriculum.rglob("quiz.*") if path.parent != curriculum)
-    return tuple(path.relative_to(curriculum).as_posix() for path in found)
-
-
-@pytest.fixture
-def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No weight may be loaded."""
-
-    def refused(prepared: object) -> None:
-        raise AssertionError("the model was opened")
-
-    monkeypatch.setattr(execute, "open_model", refused)
-
-
-@pytest.fixture
-def topics(curriculum: Path) -> tuple[str, ...]:
-    return topics_of(curriculum)
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
-    """A folder with a curriculum, and with a run of it stopped in its second topic."""
-    folder = tmp_path_factory.mktemp("begun")
-    assert run(["init", str(folder / "mine")]) == 0
-    lessons = folder / "mine" / "curriculum"
-    words = ["train", lessons, "--model", model, "--out", folder / "r"]
-    words += ["--backend", "torch", "--device", "cpu"]
-    words += [word for setting in (*QUICK, "sft.epochs=2") for word in ("--set", setting)]
-    with pytest.MonkeyPatch.context() as patched:
-        stopping(patched, at_step(1, topics_of(lessons)[1]))
-        assert run([str(word) for word in words]) == 130
-    return folder
-
-
-@pytest.fixture
-def curriculum(begun: Path, tmp_path: Path) -> Path:
-    """One's own copy of the curriculum."""
-    return shutil.copytree(begun / "mine", tmp_path / "mine") / "curriculum"
-
-
-@pytest.fixture
-def stopped(begun: Path, curriculum: Path, tmp_path: Path) -> Path:
-    """One's own copy of the run, as if it had been begun here."""
-    copy = shutil.copytree(begun / "r", tmp_path / "r")
-    write_inputs(copy, replace(read_inputs(copy), curriculum=curriculum))
-    return copy
-
-
-@pytest.fixture(scope="module")
-def ended(begun: Path) -> Path:
-    """The same run, gone on with to its end."""
-    copy = shutil.copytree(begun / "r", begun / "ended")
-    assert run(["resume", str(copy)]) == 1  # a random model passes no gate
-    return copy
-
-
-@pytest.fixture
-def done(ended: Path, curriculum: Path, tmp_path: Path) -> Path:
-    """One's own copy of the finished run."""
-    copy = shutil.copytree(ended, tmp_path / "done")
-    write_inputs(copy, replace(read_inputs(copy), curriculum=curriculum))
-    return copy
-
-
-def refused(said: Said, code: int, *words: str) -> None:
-    assert said.code == code, said.err
-    for word in words:
-        assert word in said.error, said.error
-    assert "Traceback" not in said.err and said.out == ""
 
 
 def test_every_difference_is_in_one_table_and_no_weight_is_loaded(
@@ -253,6 +149,88 @@ def test_wrong_use(mindprint: Mindprint, stopped: Path, tmp_path: Path, no_model
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "mine", "r"]
 
 
+def hinted(error: str) -> list[str]:
+    """The words of the fork that a hint names."""
+    (command,) = (part for part in error.split("`") if "--fork" in part)
+    return shlex.split(command)
+
+
+def test_the_hint_asks_a_fork_for_what_was_asked(
+    mindprint: Mindprint, stopped: Path, tmp_path: Path, no_model: None
+) -> None:
+    here = stopped.rename(tmp_path / "a run")
+    asked = ["--set", "sft.epochs=3", "--set", "adapter.targets=[q_proj, v_proj]"]
+    said = mindprint("resume", here, *asked)
+    refused(said, 2, "2 things are not")
+    assert hinted(said.error) == ["mindprint", "resume", str(here), "--fork", "NEW", *asked]
+    said = mindprint("resume", here, "--backend", "mlx", "--device", "cpu")
+    refused(said, 2, "is under way on torch")
+    assert hinted(said.error)[5:] == ["--backend", "mlx", "--device", "cpu"]
+
+
+def test_a_topic_under_way_stays_on_its_device(
+    mindprint: Mindprint, stopped: Path, topics: tuple[str, ...], no_model: None
+) -> None:
+    before = (stopped / "inputs.json").read_bytes()
+    for backend in ((), ("--backend", "torch")):
+        said = mindprint("resume", stopped, *backend, "--device", "cuda")
+        refused(said, 2, f"topic `{topics[1]}` is under way on cpu: ", "--> --device")
+        assert hinted(said.error)[5:] == [*backend, "--device", "cuda"]
+    assert (stopped / "inputs.json").read_bytes() == before
+
+
+def test_the_device_that_auto_becomes_is_looked_at_once_it_is_open(
+    mindprint: Mindprint, stopped: Path
+) -> None:
+    write_inputs(stopped, replace(read_inputs(stopped), device="cuda", opened_on="cuda"))
+    said = mindprint("resume", stopped, "--device", "auto")
+    refused(said, 2, "is under way on cuda: ", "--> --device")
+    assert read_inputs(stopped).opened_on == "cuda"
+
+
+def test_another_device_is_kept_from_the_next_topic_on(
+    mindprint: Mindprint, stopped: Path, topics: tuple[str, ...]
+) -> None:
+    shutil.rmtree(stopped / "topics" / topics[1])
+    shutil.rmtree(stopped / "checkpoints")
+    then = replace(read_inputs(stopped), device="cuda", opened_on="cuda", threads=0, blas="")
+    write_inputs(stopped, then)
+    said = mindprint("resume", stopped, "--device", "cpu")
+    assert said.code == 1 and "from here on the device is `cpu`, before `cuda`" in said.err
+    now = read_inputs(stopped)
+    assert (now.device, now.opened_on) == ("cpu", "cpu") and now.threads > 0
+
+
+def test_naming_the_runs_own_backend_keeps_its_device(
+    mindprint: Mindprint, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def opened(prepared: Prepared) -> None:
+        asked.append((prepared.backend.name, prepared.device))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "open_model", opened)
+    assert mindprint("resume", stopped, "--backend", "torch").code == 130
+    assert asked == [("torch", "cpu")]
+
+
+def test_what_another_process_changed_before_the_lock_is_looked_at_again(
+    mindprint: Mindprint, stopped: Path, monkeypatch: pytest.MonkeyPatch, no_model: None
+) -> None:
+    lock = RunDir.lock
+
+    def late(run: RunDir) -> Any:
+        then = read_inputs(stopped)
+        write_inputs(stopped, replace(then, config={**then.config, "sft.epochs": 9}))
+        return lock(run)
+
+    monkeypatch.setattr(RunDir, "lock", late)
+    said = mindprint("resume", stopped, "--set", "sft.epochs=2")
+    refused(said, 2, "1 thing is not as it began", "sft.epochs  9")
+    assert not (stopped / ".owner").exists(), "the lock was let go of"
+
+
 def test_a_topic_under_way_stays_on_its_backend(
     mindprint: Mindprint, stopped: Path, tmp_path: Path, topics: tuple[str, ...], no_model: None
 ) -> None:
@@ -260,132 +238,6 @@ def test_a_topic_under_way_stays_on_its_backend(
     refused(said, 2, f"topic `{topics[1]}` is under way on torch: ", "sft at step 1")
     refused(said, 2, "finish the topic with", "--fork NEW --backend mlx")
     assert read_json(stopped / "inputs.json")["backend"] == "torch"
-
-
-def test_a_fork_with_nothing_changed_comes_to_the_same_end(
-    mindprint: Mindprint, stopped: Path, ended: Path, tmp_path: Path
-) -> None:
-    before = {
-        file: file.read_bytes()
-        for file in stopped.rglob("*")
-        if file.is_file() and file.name != ".lock"
-    }
-    said = mindprint("resume", stopped, "--fork", tmp_path / "new")
-    assert said.code == 1 and "forked from" in said.err and "asked again" not in said.err
-    assert {file: file.read_bytes() for file in before} == before
-    assert tree_bytes(tmp_path / "new") == tree_bytes(ended)
-    one, other = (read_json(path / "result.json") for path in (tmp_path / "new", ended))
-    for name in ("verdict", "forgetting", "voice", "changes"):
-        assert one[name] == other[name], name
-    assert read_json(tmp_path / "new" / "inputs.json")["forked_from"]["run"] == str(stopped)
-
-
-def test_a_fork_with_other_settings_and_another_backend(
-    mindprint: Mindprint, stopped: Path, tmp_path: Path, topics: tuple[str, ...]
-) -> None:
-    new = tmp_path / "new"
-    words = ("--backend", "mlx", "--set", "adapter.rank=2", "--set", "eval.max_tokens=5")
-    said = mindprint("resume", stopped, "--fork", new, *words)
-    assert said.code == 1, said.err
-    assert "left out and asked again" in said.err and "adapter.rank: 2, there 4" in said.err
-    entries = read_json(new / "ledger.json")["entries"]
-    made = {(entry["topic"], entry["backend"], entry["rank"]) for entry in entries}
-    assert made == {(topics[0], "torch", 4), (topics[1], "mlx", 2), (topics[2], "mlx", 2)}
-    result = read_json(new / "result.json")
-    assert result["status"] == "finished" and len(result["topics"]) == 3
-    assert mindprint("resume", new).code == 1
-
-
-def test_a_fork_until_a_topic_of_a_finished_run(
-    mindprint: Mindprint, done: Path, tmp_path: Path, topics: tuple[str, ...]
-) -> None:
-    said = mindprint("resume", done, "--fork", tmp_path / "new", "--until", topics[1])
-    assert said.code == 1 and f"after `{topics[1]}`" in said.err
-    assert tree_bytes(tmp_path / "new") == tree_bytes(done)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_saves_and_says_how_to_go_on(
-    mindprint: Mindprint,
-    curriculum: Path,
-    model: Path,
-    tmp_path: Path,
-    topics: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    number: int,
-) -> None:
-    out = tmp_path / "a run"
-    with monkeypatch.context() as patched:
-        stopping(patched, at_step(2, topics[0]), number)
-        said = train(mindprint, curriculum, model, out, "--set", "sft.epochs=3")
-    assert said.code == 130
-    assert said.error.endswith(f"hint: go on with `mindprint resume '{out}'`")
-    (newest,) = out.glob("checkpoints/*step-000002/state.json")
-    assert read_json(newest)["topic"] == topics[0]
-
-
-def test_a_second_signal_stops_at_once_and_nothing_is_lost(
-    mindprint: Mindprint,
-    curriculum: Path,
-    model: Path,
-    tmp_path: Path,
-    topics: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as patched:
-        stopping(patched, at_step(2, topics[1]), times=2)
-        said = train(mindprint, curriculum, model, tmp_path / "r")
-    assert said.code == 130 and "stopped at once" in said.error
-    assert f"`mindprint resume {tmp_path / 'r'}`" in said.error
-    assert mindprint("resume", tmp_path / "r").code == 1
-    train(mindprint, curriculum, model, tmp_path / "whole")
-    assert tree_bytes(tmp_path / "r") == tree_bytes(tmp_path / "whole")
-
-
-def test_a_signal_in_an_evaluation_ends_it_at_once(
-    mindprint: Mindprint,
-    curriculum: Path,
-    model: Path,
-    tmp_path: Path,
-    topics: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as patched:
-        stopping(patched, topic_ended(topics[0]))
-        said = train(mindprint, curriculum, model, tmp_path / "r")
-    assert said.code == 130 and not (tmp_path / "r/topics" / topics[1] / "before").exists()
-
-
-def test_a_signal_while_the_model_opens(
-    mindprint: Mindprint,
-    curriculum: Path,
-    model: Path,
-    tmp_path: Path,
-    stopped: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(execute, "open_model", lambda prepared: signal.raise_signal(signal.SIGTERM))
-    said = train(mindprint, curriculum, model, tmp_path / "runs" / "new")
-    assert said.code == 130 and "nothing was written yet" in said.error
-    assert not (tmp_path / "runs").exists()
-    said = mindprint("resume", stopped)
-    assert said.code == 130 and f"`mindprint resume {stopped}`" in said.error
-    monkeypatch.setattr(execute, "open_model", open_model)
-    assert mindprint("resume", stopped).code == 1
-
-
-def test_a_signal_while_reports_are_written(
-    mindprint: Mindprint, stopped: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            "mindprint.report.files.write_reports",
-            lambda run: signal.raise_signal(signal.SIGINT),
-        )
-        said = mindprint("resume", stopped)
-    assert said.code == 130 and f"`mindprint resume {stopped}`" in said.error
-    assert mindprint("resume", stopped).code == 1
-    assert (stopped / "report.html").is_file()
 
 
 def test_a_full_disk_names_the_run_to_go_on_with(

@@ -84,6 +84,10 @@ def test_chat_line_by_line(
     monkeypatch.setattr("sys.stdin", StringIO("Who?\n\nAnd then?\n/new\nWho?\n/exit\nnot asked\n"))
     said = mindprint("chat", tmp_path / "r", "--max-tokens", 3)
     assert said.code == 0, said.err
+    # The settings are those the run began with, whatever became of its file.
+    (tmp_path / "r" / "config.yaml").unlink()
+    again = mindprint("chat", tmp_path / "r", "--max-tokens", 3, "--once", "Who?")
+    assert again.code == 0 and again.out.splitlines()[0] == said.out.splitlines()[0]
     # The same question in a new conversation is answered the same way: greedy, nothing kept.
     lines = said.out.splitlines()
     assert "a new conversation" in said.err and lines[0] == lines[-1]

@@ -171,5 +171,5 @@ def test_small_files_may_take_what_adapters_leave_free(
     free = room.SPARE // 2
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=free))
     whole.write_text(tmp_path / "result.json", "{}")
-    with pytest.raises(room.NoRoom, match="of which 4.2 MB are kept for smaller files"):
+    with pytest.raises(room.NoRoom, match=r"of which 4\.2 MB are kept for smaller files"):
         whole.write_folder(tmp_path / "sft", lambda folder: None, 10)

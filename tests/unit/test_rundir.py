@@ -63,6 +63,20 @@ def test_two_runs_in_one_folder(tmp_path: Path) -> None:
     RunDir.open(first.path).lock()
 
 
+def test_a_long_command_is_told_by_its_first_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["/bin/mindprint", "train", "bees", *(f"--set=some.key={n}" for n in range(40))]
+    monkeypatch.setattr("sys.argv", words)
+    first = RunDir.create(tmp_path / "run")
+    with pytest.raises(ConfigError) as caught:
+        RunDir(first.path).lock()
+    told = caught.value.what.split("`")[1]
+    assert told.startswith("mindprint train bees ") and told.endswith(" ...") and len(told) <= 60
+    assert "some.key=39" in (first.path / ".owner").read_text(), "all of it stands there"
+    first.release()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(tmp_path / "a.json", "old")
     with pytest.raises(UnicodeEncodeError):

@@ -89,7 +89,7 @@ def test_every_kind_of_difference_is_in_one_table() -> None:
     with pytest.raises(Differs) as caught:
         check(Path("run"), then, now)
     assert caught.value.exit == 2 and "8 things" in caught.value.what
-    assert "--fork NEW" in caught.value.hint
+    assert "begin a new run with `mindprint train`" in caught.value.hint, "no fork takes it"
     assert caught.value.table() == [
         "what                             as the run began  now",
         "adapter.targets                  all-linear        q_proj, v_proj",
@@ -101,6 +101,14 @@ def test_every_kind_of_difference_is_in_one_table() -> None:
         "tokenizer and template           444444444444      666666666666",
         "numpy                            2.3.1             3.0.0",
     ]
+
+
+def test_the_fork_is_asked_what_was_asked() -> None:
+    then, run = inputs(), Path("a run")
+    now = present(then, resolved=with_given(then.resolved(), None, ["sft.epochs=4"]))
+    with pytest.raises(Differs) as caught:
+        check(run, then, now, ["--set", "sft.epochs=4"])
+    assert "`mindprint resume 'a run' --fork NEW --set sft.epochs=4`" in caught.value.hint
 
 
 @pytest.mark.parametrize(
