@@ -25,9 +25,9 @@ SETTINGS = ("handoff=stack", "run.checkpoint_every=1", "sft.epochs=1", "dpo.epoc
 STOPPED_IN, CHECKPOINTS = "topic-1", 2
 """The run is stopped in the DPO stage of its second topic, with so many checkpoints of it."""
 
-SAME = "goes on to the same result"
-SAID = "says so and goes on to the same result"
-REFUSED = "is refused, the file named"
+SAME = "same"
+SAID = "same, said"
+REFUSED = "refused"
 
 
 def _flipped(content: bytes) -> bytes:
