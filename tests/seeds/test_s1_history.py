@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from backends.contract import Session
 from mindprint import stages
 from mindprint.cli.shipped import CURRICULUM, MODEL
 from mindprint.curriculum.load import read_curriculum
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import Interrupted
 from mindprint.evals.likelihood import ended
+from mindprint.events import Event
 from mindprint.preferences import Drawn
 from mindprint.report.files import write_reports
 from mindprint.tokens.lessons import Pair
@@ -54,15 +56,16 @@ def taught(
     """A run whose SFT is done and whose DPO is about to begin."""
     backend = str(request.param)
     path = tmp_path_factory.mktemp(backend) / "run"
-    asked = 0
+    begun: list[Event] = []
 
-    def stop() -> bool:  # asked after each step: the first of DPO comes after those of SFT
-        nonlocal asked
-        asked += 1
-        return asked > 30
+    def listen(event: Event, session: Session) -> None:
+        if event.kind == "stage-started" and event.stage == "dpo":
+            begun.append(event)
 
     with pytest.raises(Interrupted):
-        make_run(path, MODEL, backend, *SETTINGS, teach=author, stop=stop)
+        make_run(
+            path, MODEL, backend, *SETTINGS, teach=author, listen=listen, stop=lambda: bool(begun)
+        )
     shutil.rmtree(path / "checkpoints", ignore_errors=True)
     return backend, path
 
