@@ -278,9 +278,12 @@ class _Run:
             timings=add_timings(self._earlier.timings, timings) if self._earlier else timings,
             handoff=self._ledger.handoff,
         )
-        if self._earlier is not None:  # where a value first came from, not where it was kept
-            result = result.model_copy(update={"config": self._earlier.config})
-        return result
+        if self._earlier is None:
+            return result
+        # Where a value first came from and why it was chosen, not where they were kept.
+        then = {(choice.key, choice.name): choice for choice in self._earlier.choices}
+        choices = tuple(then.get((one.key, one.name), one) for one in result.choices)
+        return result.model_copy(update={"config": self._earlier.config, "choices": choices})
 
     def _voice(self) -> VoiceRecord | None:
         if self._calibration is None:
