@@ -12,8 +12,9 @@ EXACT = ("adapter_config.json", "adapter_model.safetensors", "ledger.json", "ref
 TOLD = ("metrics.jsonl", "answers.jsonl", "eval.json", "kept.json", "final.json", "plan.json")
 """What else holds no clock."""
 
-OF_THIS_RUN = {"timings", "memory", "command", "sha256", "seconds", "tokens_per_second"}
-"""Keys of `result.json` that tell of the hour and the place, not of the model."""
+OF_THIS_RUN = {"timings", "memory", "command", "because", "sha256", "seconds", "tokens_per_second"}
+"""Keys of `result.json` that tell of the hour and the place, and on whose word a choice was made
+(which goes with a `result.json` that is lost), not of the model."""
 
 
 def bytes_that_differ(one: Path, other: Path, names: tuple[str, ...] = EXACT) -> list[str]:
