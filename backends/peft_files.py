@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
@@ -17,6 +16,7 @@ from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
 from backends.json_files import json_of
 from backends.lora import leaf_targets
+from backends.weight_files import widened
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -196,20 +196,7 @@ def _stored(file: Path) -> Params:
         found: list[tuple[str, dict[str, Any]]] = deserialize(file.read_bytes())  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"cannot read the adapter: {error}", where=str(file)) from error
-    return {name: _widened(name, held, file) for name, held in found}
-
-
-def _widened(name: str, held: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
-    kind, data = held["dtype"], held["data"]
-    if kind == "BF16":  # the upper half of a float32
-        flat = (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    elif kind in ("F32", "F16"):
-        flat = np.frombuffer(data, dtype="<f4" if kind == "F32" else "<f2").astype(np.float32)
-    else:
-        raise AdapterError(
-            f"`{name}` is stored as {kind}, not as F32, BF16 or F16", where=str(file)
-        )
-    return flat.reshape(held["shape"])
+    return {name: widened(name, held, file) for name, held in found}
 
 
 def _contract_names(stored: Params, folder: Path) -> Params:

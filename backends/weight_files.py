@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from backends.errors import FAULTS, ModelError, reason
+from backends.errors import FAULTS, AdapterError, ModelError, reason
 from backends.json_files import json_of
 
 INDEX = "model.safetensors.index.json"
@@ -110,6 +112,21 @@ def _span(file: Path, name: str) -> tuple[int, int]:
     except FAULTS as error:
         what = f"cannot read the weights: {reason(error)}"
         raise ModelError(what, where=str(file)) from error
+
+
+def widened(name: str, held: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
+    """A tensor as `safetensors.deserialize` gives it, in float32, exactly. Raises AdapterError for
+    numbers that are no floats of 32 bits or fewer."""
+    kind, data = held["dtype"], held["data"]
+    if kind == "BF16":  # the upper half of a float32
+        flat = (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in ("F32", "F16"):
+        flat = np.frombuffer(data, dtype="<f4" if kind == "F32" else "<f2").astype(np.float32)
+    else:
+        raise AdapterError(
+            f"`{name}` is stored as {kind}, not as F32, BF16 or F16", where=str(file)
+        )
+    return flat.reshape(held["shape"])
 
 
 def check_floats(folder: Path) -> None:

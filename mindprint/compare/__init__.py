@@ -1,0 +1,1 @@
+"""Finished runs held against each other: what differs in them, and where they part."""

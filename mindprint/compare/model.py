@@ -1,0 +1,185 @@
+"""The shape of `comparison.json`: the truth that every rendering of a comparison goes by.
+
+The first run is the one that every other is held against.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mindprint.report.scores import Difference, Frozen, Interval
+
+SCHEMA_VERSION = 1
+
+StageKind = Literal["sft", "dpo"]
+Measure = Literal["loss", "margin"]
+
+
+class StageFigures(Frozen):
+    """What a run spent on all its stages of one kind. `tokens_per_second`: tokens through the
+    model over seconds of training."""
+
+    name: StageKind
+    stages: int
+    steps: int
+    seconds: float
+    tokens: int
+    tokens_per_second: float
+
+
+class Side(Frozen):
+    """One run. `name` tells it from the others; `engine`: who took its steps, `native` or `trl`.
+
+    `accuracy` and `voice`: means over its finished topics as each was left. `peak_memory`: bytes,
+    the device's own figure where it keeps one, else of the process. `seconds`: opening, training,
+    evaluation and all of it. `total_norm`: Frobenius norm of all that its ledger adds to the
+    weights, None where an adapter cannot be read.
+    """
+
+    name: str
+    path: str
+    title: str
+    status: str
+    backend: str
+    engine: str
+    device: str
+    dtype: str
+    model: str
+    model_id: str
+    passed: int
+    topics: int
+    accuracy: float | None
+    voice: float | None
+    stages: tuple[StageFigures, ...]
+    peak_memory: int
+    seconds: dict[Literal["opening", "training", "evaluation", "total"], float]
+    total_norm: float | None
+
+
+class Setting(Frozen):
+    """Something that is not the same in all runs. `kind`: `config` (a settings key), `model`,
+    `data` (a file of the curriculum, by SHA-256), `library` (a version), `machine` (backend,
+    engine, device, threads), `topics`. `values`: one per run, in their order; "" where a run has none."""
+
+    kind: Literal["config", "model", "data", "library", "machine", "topics"]
+    key: str
+    values: tuple[str, ...]
+
+
+class Curve(Frozen):
+    """One stage's figure at each optimizer step, one line per run; None where a run has no such
+    step."""
+
+    topic: str
+    stage: StageKind
+    attempt: int
+    measure: Measure
+    steps: tuple[int, ...]
+    lines: tuple[tuple[float | None, ...], ...]
+
+
+class Parting(Frozen):
+    """How one run's stage keeps to the first run's. `step`: the first at which the two are further
+    apart than `bound`, None where they never are. `worst`: the largest distance and where.
+
+    Loss: relative for SFT, over max(loss, 0.1) for DPO; margins: over max(|margin|, 1). `bound` is
+    None where none can be claimed: `because` says why (other data, weights of low precision).
+    """
+
+    run: str
+    topic: str
+    stage: StageKind
+    attempt: int
+    measure: Measure
+    steps: int
+    bound: float | None
+    step: int | None
+    worst: float
+    worst_step: int
+    because: str = ""
+
+
+class FirstParting(Frozen):
+    """The first step in a whole run at which it leaves the first run: `where` in words, `guess`
+    what most often makes runs part there."""
+
+    run: str
+    topic: str
+    stage: StageKind
+    step: int
+    measure: Measure
+    apart: float
+    bound: float
+    where: str
+    guess: str
+
+
+class TopicScores(Frozen):
+    """A topic as each run left it (None where one has not finished it), and the paired difference
+    of each other run from the first; `changes[i]` belongs to run i + 1."""
+
+    id: str
+    title: str
+    accuracy: tuple[float | None, ...]
+    voice: tuple[float | None, ...]
+    status: tuple[str, ...]
+    accuracy_changes: tuple[Difference | None, ...]
+    markers_changes: tuple[Difference | None, ...]
+    voice_intervals: tuple[tuple[float, float] | None, ...]
+
+
+class Overall(Frozen):
+    """One run against the first, over all questions of topics that both finished."""
+
+    run: str
+    accuracy: Difference | None
+    markers: Difference | None
+    voice: tuple[Interval | None, Interval | None]
+
+
+class Agreement(Frozen):
+    """How far the greedy answers of a run are those of the first. `same`: answers equal to the
+    last character, of `answers`; `positions`: words at one place that are equal, of `words` (the
+    longer answer's); `example`: the first question answered otherwise, and both answers."""
+
+    run: str
+    state: Literal["base", "final"]
+    answers: int
+    same: int
+    words: int
+    positions: int
+    example: tuple[str, str, str] | None
+
+
+class Distance(Frozen):
+    """How far the adapters in force are from the first run's: the norm of the difference of all
+    that is added to the weights over the norm of what the first run adds. `topic`: "" for all.
+    None with `because` where they cannot be compared (another model, other topics in force)."""
+
+    run: str
+    topic: str
+    relative: float | None
+    because: str = ""
+
+
+class Comparison(Frozen):
+    """`differences` come before any figure: what is compared is read by them. `verdict`: one
+    paragraph in words. `paired` is False where the quizzes are not the same questions."""
+
+    schema_version: int = SCHEMA_VERSION
+    mindprint: str
+    title: str
+    author: str
+    verdict: str
+    runs: tuple[Side, ...]
+    differences: tuple[Setting, ...]
+    same: tuple[str, ...]
+    curves: tuple[Curve, ...]
+    partings: tuple[Parting, ...]
+    first: tuple[FirstParting, ...]
+    topics: tuple[TopicScores, ...]
+    overall: tuple[Overall, ...]
+    agreement: tuple[Agreement, ...]
+    distances: tuple[Distance, ...]
+    paired: bool
+    notes: tuple[str, ...] = ()

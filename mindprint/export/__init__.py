@@ -1,0 +1,1 @@
+"""A run's model written in the forms that others read."""
