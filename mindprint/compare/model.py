@@ -59,7 +59,7 @@ class Side(Frozen):
 class Setting(Frozen):
     """Something that is not the same in all runs. `kind`: `config` (a settings key), `model`,
     `data` (a file of the curriculum, by SHA-256), `library` (a version), `machine` (backend,
-    engine, device, threads), `topics`. `values`: one per run, in their order; "" where a run has none."""
+    engine, device, threads), `topics`. `values`: one per run, in order; "" where it has none."""
 
     kind: Literal["config", "model", "data", "library", "machine", "topics"]
     key: str
