@@ -5,29 +5,40 @@ from __future__ import annotations
 import difflib
 import importlib
 import platform
+from collections.abc import Mapping
 from typing import cast
 
 from backends.contract import Availability, Backend, Choice
+from backends.engines import Engine
 from backends.errors import BackendUnavailable
 
 TABLE = {
     "mlx": "backends.mlx:MlxBackend",
     "torch": "backends.torch:TorchBackend",
 }
+ENGINES = {
+    "trl": "backends.torch.trl:TrlEngine",
+}
+"""Trainers that take whole stages, each over sessions of one backend."""
 
 
 def get(name: str) -> Backend:
     """The backend of that name, not yet checked for whether it works here."""
-    if name not in TABLE:
-        near = difflib.get_close_matches(name, TABLE, n=1)
-        guess = f"did you mean `{near[0]}`? " if near else ""
+    return cast(Backend, _made(name, TABLE, "backend", beside="auto"))
+
+
+def engine(name: str) -> Engine:
+    """The engine of that name, which works here. Raises BackendUnavailable when it does not, or
+    when there is none of that name."""
+    made = cast(Engine, _made(name, ENGINES, "engine", beside="native"))
+    found = made.availability()
+    if not found.ok:
         raise BackendUnavailable(
-            f"there is no backend `{name}`",
-            where="--backend",
-            hint=f"{guess}use one of: auto, {', '.join(TABLE)}",
+            f"engine `{name}` does not work here: {found.reason}",
+            where="--engine",
+            hint=found.hint,
         )
-    module, _, attribute = TABLE[name].partition(":")
-    return cast(Backend, getattr(importlib.import_module(module), attribute)())
+    return made
 
 
 def available() -> dict[str, Availability]:
@@ -63,3 +74,17 @@ def choose(name: str = "auto") -> Choice:
         where="; ".join(f"{name}: {found.reason}" for name, found in found_all.items()),
         hint=" or ".join(found.hint for found in found_all.values() if found.hint),
     )
+
+
+def _made(name: str, table: Mapping[str, str], kind: str, *, beside: str) -> object:
+    """What `table` holds under that name; `beside` is a name that stands for something else."""
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        guess = f"did you mean `{near[0]}`? " if near else ""
+        raise BackendUnavailable(
+            f"there is no {kind} `{name}`",
+            where=f"--{kind}",
+            hint=f"{guess}use one of: {beside}, {', '.join(table)}",
+        )
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)()

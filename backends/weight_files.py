@@ -73,8 +73,8 @@ def equal(name: str, other: str, held: Mapping[str, Held]) -> bool:
     one, two = held[name], held[other]
     if (one.shape, one.dtype) != (two.shape, two.dtype):
         return False
-    start, end = _span(one.file, name)
-    begin, _ = _span(two.file, other)
+    start, end = span(one.file, name)
+    begin, _ = span(two.file, other)
     try:
         return _same(one.file, start, two.file, begin, end - start)
     except OSError as error:
@@ -101,9 +101,10 @@ def _opened(file: Path) -> Iterator[Any]:
         raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
 
 
-def _span(file: Path, name: str) -> tuple[int, int]:
+def span(file: Path, name: str) -> tuple[int, int]:
     """A tensor's first byte in its file and the one after its last. safetensors has checked the
-    header when it gave the shapes, but tells no places, and numpy has no bfloat16 to slice."""
+    header when it gave the shapes, but tells no places, and numpy has no bfloat16 to slice.
+    Raises ModelError."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")

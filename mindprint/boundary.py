@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from mindprint import ledger as ledgers
 from mindprint.checkpoints import STATE
 from mindprint.disk.sealed import is_whole, read_json
 from mindprint.errors import ConfigError
 from mindprint.finished import RECORD
+from mindprint.inputs import Inputs
 from mindprint.ledger import LEDGER
 from mindprint.report.files import RESULT, read_result
 from mindprint.report.model import Result
@@ -28,6 +30,19 @@ def finished(run: RunDir, topics: Sequence[str]) -> Result | None:
     same = [topic.id for topic in result.topics] == list(topics)
     done = result.status == "finished" and recorded and same and known >= set(topics)
     return result if done else None
+
+
+def check_trained(run: Path, inputs: Inputs) -> Path:
+    """Where the run's curriculum lay. Raises ConfigError for an adopted adapter, which has none and
+    no training to go on with."""
+    if inputs.curriculum is None:
+        raise ConfigError(
+            "an adopted adapter has no topics to go on with",
+            where=str(run),
+            hint=f"`mindprint train CURRICULUM --from {shlex.quote(str(run))}` trains over it, "
+            "in a new run",
+        )
+    return inputs.curriculum
 
 
 def check_boundary(

@@ -134,6 +134,9 @@ class RunSection(Section):
     on_oom: Literal["stop", "shrink"] = Field(
         "stop", description="shrink halves the batch and keeps the effective batch"
     )
+    engine: Literal["native", "trl"] = Field(
+        "native", description="who takes the steps: mindprint's own loop, or TRL's trainers (torch)"
+    )
 
 
 class Config(Section):

@@ -94,8 +94,11 @@ PLAIN = Fit()
 """Neither stopped nor made smaller."""
 
 
-def training_advice(section: str, batch_size: int, accumulate: int) -> Callable[[int], str]:
-    """What to change in a stage of `section` so that it fits, the effective batch staying."""
+def training_advice(
+    section: str, batch_size: int, accumulate: int, *, shrinks: bool = True
+) -> Callable[[int], str]:
+    """What to change in a stage of `section` so that it fits, the effective batch staying.
+    `shrinks`: whether it could go on in smaller batches by itself."""
 
     def advice(size: int) -> str:
         own = min(size, batch_size)
@@ -107,13 +110,13 @@ def training_advice(section: str, batch_size: int, accumulate: int) -> Callable[
         return (
             f"lower `sft.max_tokens` first, then set `{section}.batch_size={smaller}` with "
             f"`{section}.accumulate={pieces}`, which is the same effective batch; both need a new "
-            f"run (`mindprint resume RUN --fork NEW`). Or {SHRINK}"
+            f"run (`mindprint resume RUN --fork NEW`){f'. Or {SHRINK}' if shrinks else ''}"
         )
 
     return advice
 
 
-def asking_advice(size: int) -> str:
+def asking_advice(size: int, *, shrinks: bool = True) -> str:
     """What to change where the device is full as a model answers or is read."""
     new = "lower `eval.max_tokens` in a new run: `mindprint resume RUN --fork NEW`"
-    return new if size == 1 else f"{SHRINK}; or {new}"
+    return f"{SHRINK}; or {new}" if shrinks and size > 1 else new

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,8 @@ class Sizes:
 class Footprint:
     """Bytes. `adapter` is the file of a topic's adapter, `dpo_adapter` that of DPO's own (0 where
     it has none); `sure` is the most that surely lies on the disk at once, `most` with every stage
-    that may come and every retry."""
+    that may come and every retry; `past`: the part of both that adapters of another run take,
+    which are in memory all the while too."""
 
     parameters: int
     layers: int
@@ -63,6 +64,11 @@ class Footprint:
     dpo_adapter: int
     sure: int
     most: int
+    past: int = 0
+
+    def with_past(self, size: int) -> Footprint:
+        """With adapters of another run, of `size` bytes, copied first."""
+        return replace(self, past=size, sure=self.sure + size, most=self.most + size)
 
 
 def read_sizes(folder: Path) -> Sizes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from mindprint.disk.whole import PARTIAL, is_leftover, write_folder
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
+from mindprint.heritage import PAST, Kept
 from mindprint.inputs import Inputs, Origin, write_inputs
 from mindprint.ledger import LEDGER, Entry, Handoff, Ledger
 from mindprint.rundir import RunDir
@@ -27,11 +29,13 @@ _OWN_ADAPTER = ("kind", "rank", "alpha", "targets", "scaling")
 
 @dataclass(frozen=True)
 class Past:
-    """The finished topics of a run, in its order, and their entries in its ledger."""
+    """The finished topics of a run, in its order, and their entries in its ledger, after those of
+    the adapters that the run began with."""
 
     run: RunDir
     ledger: Ledger
     origin: Origin
+    began_with: Kept
 
     @classmethod
     def of(cls, run: RunDir, order: Sequence[str], until: str | None) -> Past:
@@ -41,14 +45,15 @@ class Past:
         Raises ConfigError for an unfinished `until`, Damaged naming a file that is not whole.
         """
         finished = _finished(run, order, until)
-        ledger = _ledger(run, finished)
+        began_with = Kept.of(run)
+        ledger = _ledger(run, finished, began_with)
         where = run.path / LEDGER
         origin = Origin(
             run=str(run.path.resolve()),
             ledger=file_hash(where) if finished else "",
             topics=tuple(finished),
         )
-        past = cls(run, ledger, origin)
+        past = cls(run, ledger, origin, began_with)
         for entry in past.acting():
             past._check(entry, run.path / entry.folder)
         return past
@@ -58,8 +63,9 @@ class Past:
         return self.origin.topics
 
     def acting(self) -> tuple[Entry, ...]:
-        """What is attached on the way through the topics, one after another."""
-        return tuple(entry for topic in self.topics for entry in self.ledger.left_by(topic))
+        """What is attached on the way: what the run began with, then topic after topic."""
+        own = (entry for topic in self.topics for entry in self.ledger.left_by(topic))
+        return (*self.began_with.entries, *own)
 
     def under(self, config: Config, topics: Sequence[str]) -> Past:
         """The same past, to be gone on from with these settings and a plan of these topics.
@@ -76,7 +82,7 @@ class Past:
             return self
         handoff = _handoff(config.handoff, self.ledger.handoff)
         ledger = self.ledger.model_copy(update={"handoff": handoff})
-        return Past(self.run, ledger, self.origin)
+        return replace(self, ledger=ledger)
 
     def copy(self, place: Path, inputs: Inputs, comparable: bool) -> tuple[str, ...]:
         """A run folder at `place`, whole or not at all. `comparable`: what was asked of the model
@@ -84,28 +90,39 @@ class Past:
 
         Raises NoRoom, or Damaged when a file changes on the way.
         """
-        sources = [self.run.topic(topic) for topic in self.topics]
-        base = self.run.path / "base"
-        if comparable and base.is_dir() and self.topics:
-            sources.append(base)
         said = [self._said()]
 
         def fill(folder: Path) -> None:
             new = RunDir(folder)
-            for source in sources:
-                self._take(source, folder / source.relative_to(self.run.path), comparable)
-            said.extend(self._checked(folder))
+            said.extend(self.lay_out(folder, comparable))
             if self.topics:
                 ledgers.write(new, self.ledger)
             new.record(Event("notice", data={"text": self._said()}))
             write_inputs(folder, inputs)
 
-        try:
-            write_folder(place, fill, sum(_size(source) for source in sources))
-        except BaseException:  # it stands beside the new folder, where nobody would look for it
-            shutil.rmtree(place.with_name(f".{place.name}{PARTIAL}"), ignore_errors=True)
-            raise
+        with nothing_left_of(place):
+            write_folder(place, fill, self.size(comparable))
         return tuple(said)
+
+    def lay_out(self, folder: Path, comparable: bool) -> tuple[str, ...]:
+        """Copy the topics, what the run began with and, if `comparable`, what was asked of its
+        base. Returns what is to be said. Raises Damaged when a file changes on the way."""
+        for source in self._sources(comparable):
+            self._take(source, folder / source.relative_to(self.run.path), comparable)
+        return tuple(self._checked(folder))
+
+    def size(self, comparable: bool) -> int:
+        """Bytes of all that `lay_out` copies."""
+        return sum(_size(source) for source in self._sources(comparable))
+
+    def _sources(self, comparable: bool) -> list[Path]:
+        sources = [self.run.topic(topic) for topic in self.topics]
+        base, past = self.run.path / "base", self.run.path / PAST
+        if comparable and base.is_dir() and self.topics:
+            sources.append(base)
+        if self.began_with.entries:
+            sources.append(past)
+        return sources
 
     def _take(self, source: Path, target: Path, comparable: bool) -> None:
         def left_out(folder: str, names: list[str]) -> set[str]:
@@ -134,7 +151,8 @@ class Past:
     def _check(self, entry: Entry, folder: Path) -> None:
         if _whole(entry, folder):
             return
-        earlier = self.topics[: self.topics.index(entry.topic)]
+        known = entry.topic in self.topics
+        earlier = self.topics[: self.topics.index(entry.topic)] if known else ()
         hint = f"put back a copy of the file{_earlier(earlier)}"
         raise Damaged(odd_adapter(folder), "its hash is not the ledger's", hint=hint)
 
@@ -142,6 +160,16 @@ class Past:
         if not self.topics:
             return f"forked from {self.origin.run}, which has no finished topic: all is to be done"
         return f"forked from {self.origin.run} after `{self.topics[-1]}`"
+
+
+@contextmanager
+def nothing_left_of(place: Path) -> Iterator[None]:
+    """What fails on the way leaves nothing beside `place`, where nobody would look for it."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(place.with_name(f".{place.name}{PARTIAL}"), ignore_errors=True)
+        raise
 
 
 def incomparable(then: Inputs, now: Inputs) -> tuple[str, ...]:
@@ -186,8 +214,9 @@ def _finished(run: RunDir, order: Sequence[str], until: str | None) -> dict[str,
     return found
 
 
-def _ledger(run: RunDir, finished: Mapping[str, Finished]) -> Ledger:
-    """The entries of finished topics, those too that a crash kept out of the file."""
+def _ledger(run: RunDir, finished: Mapping[str, Finished], began_with: Kept) -> Ledger:
+    """The entries of finished topics, those too that a crash kept out of the file, after those
+    that the run began with."""
     where = run.path / LEDGER
     if not finished:
         return Ledger(model_id="", handoff="stack")
@@ -196,7 +225,8 @@ def _ledger(run: RunDir, finished: Mapping[str, Finished]) -> Ledger:
     except Damaged as error:
         hint = f"`mindprint resume {run.path}` makes it again"
         raise Damaged(where, "it is missing or was changed", hint=hint) from error
-    kept = [entry for entry in known.entries if entry.topic in finished]
+    topics = {*finished, *began_with.topics}
+    kept = [entry for entry in known.entries if entry.topic in topics]
     ledger = known.model_copy(update={"entries": tuple(kept)})
     return joined(ledger, finished, tuple(finished), run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from backends.contract import AdapterManager, Session
 from backends.errors import MergeRefused
@@ -11,7 +12,7 @@ from mindprint import ledger as ledgers
 from mindprint.config import Config
 from mindprint.errors import StageError
 from mindprint.events import Event, Listener
-from mindprint.ledger import Entry, Handoff
+from mindprint.ledger import Entry, Handoff, Ledger
 from mindprint.rundir import RunDir
 
 
@@ -42,14 +43,27 @@ class Handing:
         for entry in entries:
             folder = ledgers.verified(self._run, entry)
             if self._handoff == "continue":
-                _unload_all(self._adapters)
+                _unload_training(self._adapters)
                 self._adapters.load(folder, entry.name)
                 guards.audit(self._session, entry.name)
             else:
-                self._adapters.load(folder, entry.name, frozen=True)
-                check_nothing_trains(self._session, entry.name)
+                self._load_frozen(folder, entry.name)
         if entries and self._handoff == "merge":
             self._merge(entries[0].topic)
+
+    def begin_with(self, past: Sequence[Entry], ledger: Ledger, *, replayed: bool) -> None:
+        """The adapters of another run, before the first topic: frozen, but for the last one under
+        `continue`, which is trained on. `replayed`: as for `Ledger.needed`. Raises as `attach`."""
+        frozen = past[:-1] if self._handoff == "continue" else ()
+        for entry in frozen:
+            self._load_frozen(ledgers.verified(self._run, entry), entry.name)
+        for topic in dict.fromkeys(entry.topic for entry in past):
+            wanted = ledger.needed(topic, replayed=replayed)
+            self.attach([entry for entry in wanted if entry not in frozen])
+
+    def _load_frozen(self, folder: Path, name: str) -> None:
+        self._adapters.load(folder, name, frozen=True)
+        check_nothing_trains(self._session, name)
 
     def over(self, entries: Sequence[Entry]) -> None:
         """The topic that is attached, and has just ended, with all the entries it made."""
@@ -94,6 +108,7 @@ def check_nothing_trains(session: Session, where: str) -> None:
         )
 
 
-def _unload_all(adapters: AdapterManager) -> None:
-    for name in reversed(adapters.active()):
-        adapters.unload(name)
+def _unload_training(adapters: AdapterManager) -> None:
+    """What trains is replaced by what comes; what is frozen below it stays."""
+    if adapters.trainable():
+        adapters.unload(adapters.active()[-1])

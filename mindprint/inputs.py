@@ -18,8 +18,8 @@ FILE = "inputs.json"
 
 
 class Origin(BaseModel):
-    """Where a forked run's past is from: the run's folder, the SHA-256 of its ledger's file, and
-    the finished topics that were taken over."""
+    """Where something of a run is from: the other run's folder (or that of an adopted adapter), the
+    SHA-256 of its ledger's file ("" where it has none), and the topics concerned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     run: str
@@ -37,9 +37,13 @@ class Inputs:
     by dotted key, and where it came from. `model_id`, `tokenizer`: hashes over the model and over
     what turns text into its ids. `versions`: of the libraries that shape numbers. `dtype`: of the
     weights as opened; `threads`, `blas`: what computed on the CPU.
+    `curriculum`: None of an adapter that was adopted, which has no topics either. `forked_from`:
+    the run whose finished topics were taken over; `began_with`: where the adapters are from that
+    act from the start, and the topics they were trained on; `dropped`: topics whose change was
+    taken away, and from which runs.
     """
 
-    curriculum: Path
+    curriculum: Path | None
     model: str
     called: str
     backend: str
@@ -58,6 +62,13 @@ class Inputs:
     blas: str
     only: tuple[str, ...] = ()
     forked_from: Origin | None = None
+    began_with: Origin | None = None
+    dropped: tuple[Origin, ...] = ()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether this is an adapter that others trained, and no training of ours."""
+        return self.curriculum is None
 
     def begun(self) -> Resolved:
         """The settings as they were given."""
@@ -72,9 +83,11 @@ class Inputs:
         return Resolved(config=config, origins=begun.origins)
 
     def as_json(self) -> dict[str, Any]:
-        tree = {**vars(self), "curriculum": str(self.curriculum)}
-        forked = self.forked_from
-        tree["forked_from"] = None if forked is None else forked.model_dump(mode="json")
+        place = None if self.curriculum is None else str(self.curriculum)
+        tree = {**vars(self), "curriculum": place}
+        for name in ("forked_from", "began_with"):
+            tree[name] = None if tree[name] is None else tree[name].model_dump(mode="json")
+        tree["dropped"] = [one.model_dump(mode="json") for one in self.dropped]
         return tree
 
 
@@ -103,9 +116,9 @@ def read_inputs(path: Path) -> Inputs:
 
 
 def _read(tree: Mapping[str, Any]) -> Inputs:
-    forked = tree["forked_from"]
+    place = tree["curriculum"]
     return Inputs(
-        curriculum=Path(tree["curriculum"]),
+        curriculum=None if place is None else Path(place),
         model=str(tree["model"]),
         called=str(tree["called"]),
         backend=str(tree["backend"]),
@@ -123,8 +136,14 @@ def _read(tree: Mapping[str, Any]) -> Inputs:
         threads=int(tree["threads"]),
         blas=str(tree["blas"]),
         only=tuple(tree["only"]),
-        forked_from=None if forked is None else Origin.model_validate(forked),
+        forked_from=_origin(tree["forked_from"]),
+        began_with=_origin(tree.get("began_with")),
+        dropped=tuple(Origin.model_validate(one) for one in tree.get("dropped", ())),
     )
+
+
+def _origin(tree: Mapping[str, Any] | None) -> Origin | None:
+    return None if tree is None else Origin.model_validate(tree)
 
 
 def settled(resolved: Resolved) -> dict[str, Any]:

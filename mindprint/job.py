@@ -8,7 +8,7 @@ from typing import Literal
 
 from backends.contract import Batch, Objective
 from mindprint.errors import Interrupted
-from mindprint.schedule import Shape
+from mindprint.schedule import Shape, learning_rate
 from mindprint.tokens.batches import BatchPlan
 from mindprint.tokens.render import Row
 from mindprint.watch import Watch
@@ -34,6 +34,11 @@ class Job:
     @property
     def where(self) -> str:
         return f"{self.topic}, {self.stage}"
+
+    def rate(self, step: int) -> float:
+        """The learning rate as planned, steps from 0."""
+        steps = self.batches.steps
+        return learning_rate(step, steps, self.peak_rate, self.shape, self.warmup_ratio)
 
 
 @dataclass(frozen=True)

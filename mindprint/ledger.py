@@ -18,16 +18,21 @@ SCHEMA_VERSION = 1
 LEDGER = "ledger.json"
 
 Handoff = Literal["stack", "merge", "continue"]
+EntryStage = Literal["sft", "dpo", "adopted", "difference"]
+"""`adopted`: trained by others. `difference`: what a topic changed in the one adapter of all
+topics, worked out where an earlier topic was dropped."""
+State = Literal["in force", "replaced", "rolled back"]
 
 
 class Entry(BaseModel):
-    """One trained adapter. `folder` is relative to the run; `replaces` is an earlier entry's
-    `name`; `sha256` covers the adapter's files. No clock, so that equal runs give equal bytes."""
+    """One adapter. `folder` is relative to the run; `replaces` is an earlier entry's `name`;
+    `sha256` covers the adapter's files; `before`, `after`: None where nothing was asked of the
+    model. No clock, so that equal runs give equal bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     topic: str
-    stage: Literal["sft", "dpo"]
+    stage: EntryStage
     kind: Literal["lora"]
     rank: int
     alpha: float
@@ -36,8 +41,8 @@ class Entry(BaseModel):
     sha256: str
     replaces: str | None
     backend: str
-    before: Score
-    after: Score
+    before: Score | None
+    after: Score | None
     accepted: bool
     verdict: str
 
@@ -68,16 +73,44 @@ class Ledger(BaseModel):
     def acting(self, until: str | None = None) -> tuple[Entry, ...]:
         """Accepted entries that no later accepted one replaces, in order; with `until`, as of the
         end of that topic."""
-        entries = self.entries
-        if until is not None:
-            ends = [place for place, entry in enumerate(entries) if entry.topic == until]
-            if not ends:
-                known = ", ".join(dict.fromkeys(entry.topic for entry in entries))
-                raise ConfigError(
-                    f"the ledger has no topic `{until}`", where="--until", hint=f"it has: {known}"
-                )
-            entries = entries[: ends[-1] + 1]
-        return _in_force(entries)
+        return _in_force(self.upto(until))
+
+    def upto(self, until: str | None) -> tuple[Entry, ...]:
+        """All entries, or those up to the end of a topic. Raises ConfigError for one that is not
+        there."""
+        if until is None:
+            return self.entries
+        ends = [place for place, entry in enumerate(self.entries) if entry.topic == until]
+        if not ends:
+            known = ", ".join(dict.fromkeys(entry.topic for entry in self.entries))
+            raise ConfigError(
+                f"the ledger has no topic `{until}`", where="--until", hint=f"it has: {known}"
+            )
+        return self.entries[: ends[-1] + 1]
+
+    def lineage(self, entry: Entry) -> tuple[Entry, ...]:
+        """The entry and all that it replaced, oldest first: under `continue` it carries the topics
+        of all of them."""
+        named = {one.name: one for one in self.entries}
+        found = [entry]
+        while found[-1].replaces in named:
+            found.append(named[found[-1].replaces])
+        return tuple(reversed(found))
+
+    def carrier(self, topic: str) -> Entry | None:
+        """The last entry in force that carries what a topic changed."""
+        for entry in reversed(self.acting()):
+            if any(one.topic == topic for one in self.lineage(entry)):
+                return entry
+        return None
+
+    def states(self) -> tuple[State, ...]:
+        """What has become of each entry, in their order."""
+        acting = {entry.name for entry in self.acting()}
+        return tuple(
+            "in force" if one.name in acting else "replaced" if one.accepted else "rolled back"
+            for one in self.entries
+        )
 
     def of(self, topic: str) -> tuple[Entry, ...]:
         """What a topic made, accepted or not."""

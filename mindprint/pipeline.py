@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backends.contract import Session
+from backends.engines import Engine
 from backends.errors import BackendError
 from mindprint import ledger as ledgers
 from mindprint.base_exams import base_exams
@@ -24,6 +25,7 @@ from mindprint.events import Event, Listener
 from mindprint.exams import read_exam, write_exam
 from mindprint.finished import FINAL, Finished, all_finished, joined
 from mindprint.handing import Handing, resolve_handoff
+from mindprint.heritage import Kept
 from mindprint.job import Rules
 from mindprint.ledger import LEDGER, Ledger
 from mindprint.plan import Plan
@@ -54,6 +56,7 @@ STRATEGIES = {"sequential": Sequential}
 class Order:
     """What a run is made of: the curriculum, the settings, the plan, and whom to tell.
 
+    `engine` takes stages whole, None for the loop of `training`.
     `notes` are told and stand in the report; `said` is what was found or mended as the run was
     opened: told, and kept in events.jsonl alone.
     """
@@ -68,6 +71,7 @@ class Order:
     stop: Callable[[], bool] = lambda: False
     notes: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    engine: Engine | None = None
 
 
 def run_curriculum(
@@ -94,8 +98,9 @@ class _Run:
         self._memory = list(self._earlier.memory) if self._earlier else []
         self._topics = [lesson.topic.id for lesson in order.plan.lessons]
         self._finished = all_finished(run, self._topics)
+        self._past = Kept.of(run)
         self._ledger = self._open_ledger()
-        self._notes = [*order.notes, *renderer.notes]
+        self._notes = [*order.notes, *renderer.notes, *self._past.told()]
         rules = Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop)
         examiner = Examiner(
             session, renderer, order.curriculum, self._config, halt=rules.halt, tell=self._tell
@@ -111,6 +116,7 @@ class _Run:
             listen=self._hear,
             rules=rules,
             backend=order.backend,
+            engine=order.engine,
             memory=self._memory,
             retention=Retention(
                 examiner,
@@ -128,6 +134,7 @@ class _Run:
         self._begin()
         try:
             base = self._base_exams()
+            self._handing.begin_with(self._past.entries, self._ledger, replayed=self._replayed())
             for lesson in self._order.plan.lessons:
                 if lesson.topic.id in self._finished:
                     self._recall(lesson.topic.id)
@@ -152,7 +159,9 @@ class _Run:
     def _open_ledger(self) -> Ledger:
         """As it lies there, with what a topic's record has and the ledger not yet, or no more."""
         found = Ledger(
-            model_id=self._session.model_id, handoff=resolve_handoff(self._config, self._session)
+            model_id=self._past.model_id or self._session.model_id,
+            handoff=resolve_handoff(self._config, self._session),
+            entries=self._past.entries,
         )
         if (self._run.path / LEDGER).is_file():
             found = ledgers.read(self._run)
@@ -213,8 +222,7 @@ class _Run:
 
     def _recall(self, topic: str) -> None:
         """A topic that an earlier process finished: its adapters attached, its record read."""
-        replayed = any(entry.topic not in self._finished for entry in self._ledger.entries)
-        self._handing.attach(self._ledger.needed(topic, replayed=replayed))
+        self._handing.attach(self._ledger.needed(topic, replayed=self._replayed()))
         finished = self._finished[topic]
         self._records[topic] = finished.record
         self._retained += finished.retained
@@ -223,12 +231,19 @@ class _Run:
         self._standing = read_exam(where) if where.is_file() else None
         self._hear(Event("notice", topic, data={"text": "finished earlier"}))
 
+    def _replayed(self) -> bool:
+        """Whether a topic of this run is gone through again that the ledger knows."""
+        known = {*self._finished, *self._past.topics}
+        return any(entry.topic not in known for entry in self._ledger.entries)
+
     def _topic(self, lesson: Lesson, base: Exam) -> None:
         asked = self._shop.examiner.seconds
         started = time.perf_counter()
         topic = lesson.topic.id
         before = self._ledger.before(topic)
-        standing = self._standing if self._records else base
+        # The base's answers hold for the first topic, unless something acts already.
+        first = None if self._past.entries else base
+        standing = self._standing if self._records else first
         taught = TopicRun(self._shop, lesson, before).run(base, standing)
         self._handing.over(taught.entries)
         spent = time.perf_counter() - started

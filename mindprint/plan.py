@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,12 @@ class Plan:
     def disk(self) -> int:
         """Bytes that the run surely writes, as far as they lie there at one time."""
         return self.footprint.sure if self.footprint is not None else 0
+
+    def with_past(self, size: int) -> Plan:
+        """For a run that begins with `size` bytes of another one's adapters."""
+        if self.footprint is None:
+            return self
+        return replace(self, footprint=self.footprint.with_past(size))
 
     def lines(self, place: Path = Path()) -> list[tuple[str, str, str]]:
         """(what, value, note) for printing; the run is to lie in or below `place`."""
@@ -176,7 +182,9 @@ def _size_lines(found: Footprint, place: Path) -> list[tuple[str, str, str]]:
     own = f", DPO's own {size(found.dpo_adapter)}" if found.dpo_adapter else ""
     shape = f"on {found.layers} layers of a model of {parameters(found.parameters)} parameters"
     more = f"up to {size(found.most)} with retries and stages that may come, "
+    past = [("past", size(found.past), "adapters that act from the start")] if found.past else []
     return [
+        *past,
         ("adapter", size(found.adapter), f"{shape}{own}"),
         ("disk", size(found.sure), f"{more if found.most > found.sure else ''}{free} free"),
     ]

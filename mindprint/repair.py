@@ -10,6 +10,8 @@ from mindprint.disk import journal
 from mindprint.disk.sealed import Damaged, adapter_digest, is_whole
 from mindprint.disk.whole import remove_folder, sync_folder
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
+from mindprint.heritage import FILE as PAST_FILE
+from mindprint.heritage import PAST, Kept
 from mindprint.inputs import FILE, Origin, read_inputs
 from mindprint.ledger import LEDGER, Entry, Ledger
 from mindprint.plan_file import PLAN
@@ -44,7 +46,8 @@ def repair(run: RunDir, topics: Sequence[str]) -> tuple[str, ...]:
 class _Repair:
     def __init__(self, run: RunDir, topics: Sequence[str]) -> None:
         self._run, self._topics = run, tuple(topics)
-        self._origin = _origin(run)
+        self._origin, self._began_with = _origins(run)
+        self._past = _past(run, self._began_with)
         self.said: list[str] = []
 
     def go(self) -> None:
@@ -57,6 +60,9 @@ class _Repair:
         finished = self._all_finished()
         ledger = self._ledger(finished)
         replayed = [t for t in self._topics if ledger.of(t) and t not in finished]
+        for topic in self._past.topics:
+            for entry in ledger.needed(topic, replayed=bool(replayed)):
+                self._check_adapter(entry, ledger)
         for topic in finished:
             self._look_over(topic, ledger, replayed=bool(replayed))
         for topic in replayed:
@@ -109,7 +115,8 @@ class _Repair:
         if is_whole(where):
             return joined(ledgers.read(self._run), finished, self._topics, self._run)
         try:
-            made = joined(_NOTHING, finished, self._topics, self._run)
+            began = _NOTHING.model_copy(update={"entries": self._past.entries})
+            made = joined(began, finished, self._topics, self._run)
         except Damaged as error:
             how = f"{_how(error)}, and `{LEDGER}` is missing or damaged as well"
             raise Damaged(Path(error.faults[0].file), how, hint=error.hint) from error
@@ -206,6 +213,9 @@ class _Repair:
 
     def _refusal(self, path: Path, how: str, topic: str, ledger: Ledger | None = None) -> Damaged:
         """The way out is a copy of the file, or a run that takes what lies before it."""
+        if topic in self._past.topics and self._began_with is not None:
+            hint = f"put back a copy: the adapter is of {self._began_with.run}"
+            return Damaged(path, how, hint=hint)
         if self._is_taken_over(topic) and self._origin is not None:
             hint = f"put back a copy: the topic was taken over from {self._origin.run}"
             return Damaged(path, how, hint=hint)
@@ -229,8 +239,19 @@ def _how(error: Damaged) -> str:
     return error.what.partition(": ")[2] or error.what
 
 
-def _origin(run: RunDir) -> Origin | None:
-    """Where a forked run's past is from; a folder without inputs is no fork."""
+def _origins(run: RunDir) -> tuple[Origin | None, Origin | None]:
+    """Where a forked run's past is from, and the adapters it began with; a folder without inputs
+    has neither."""
     if not (run.path / FILE).is_file():
-        return None
-    return read_inputs(run.path).forked_from
+        return None, None
+    inputs = read_inputs(run.path)
+    return inputs.forked_from, inputs.began_with
+
+
+def _past(run: RunDir, began_with: Origin | None) -> Kept:
+    """The adapters that the run began with. Raises Damaged where they should be there."""
+    found = Kept.of(run)
+    if began_with is not None and not found.entries:
+        hint = f"put back a copy of the folder: its adapters are of {began_with.run}"
+        raise Damaged(run.path / PAST / PAST_FILE, "it is missing", hint=hint)
+    return found

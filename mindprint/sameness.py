@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.model_files import model_id
-from mindprint.config import KEYS, Resolved, resolve
+from mindprint.config import KEYS, Config, Resolved, flatten, resolve
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import ConfigError
 from mindprint.inputs import FILE, Inputs, settled, with_values
@@ -25,6 +25,9 @@ PLACES = frozenset({"model.path", "model.revision"})
 FREE = ("run.checkpoint_every", "run.on_oom")
 """Settings that say how a run goes on; what comes of it goes by them only after a set-back, or
 where the device was full."""
+
+DEFAULTS = dict(flatten(Config().model_dump(mode="json")))
+"""What a run went by in a key that came after it."""
 
 RENDERING = (
     "tokenizer.json",
@@ -151,8 +154,9 @@ def differences(then: Inputs, now: Present) -> list[Difference]:
 def config_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """Settings whose values differ, but for those that may."""
     for key in KEYS:
-        if key not in PLACES and key not in FREE and then.get(key) != now.get(key):
-            yield Difference(key, _shown(then.get(key)), _shown(now.get(key)))
+        was, is_ = then.get(key, DEFAULTS[key]), now.get(key)
+        if key not in PLACES and key not in FREE and was != is_:
+            yield Difference(key, _shown(was), _shown(is_))
 
 
 def differences_of_evaluation(then: Inputs, now: Inputs) -> list[Difference]:

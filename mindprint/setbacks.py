@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mindprint.checkpoints import Progress, Tell
-from mindprint.standing import Standing
+from mindprint.standing import Footing, Standing
 
 SLOWER = 0.5
 """What a set-back leaves of the learning rate."""
@@ -29,7 +29,7 @@ def meet(at: Standing, what: str, tell: Tell, *, spoilt: bool = False) -> None:
         give_up(at, f"not finite a third time ({what})", tell)
 
 
-def give_up(at: Standing, why: str, tell: Tell) -> None:
+def give_up(at: Footing, why: str, tell: Tell) -> None:
     """End the stage and its topic, the adapter as it was last known to be sound."""
     at.progress.failed = why
     at.back_to_good()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.contract import AdapterSpec, Batch, Learner, Objective, OptimizerSpec, Session
+from backends.engines import Engine
 from mindprint import guards
 from mindprint.checkpoints import Checkpoints, Progress
 from mindprint.config import Config
@@ -38,12 +39,13 @@ from mindprint.tokens.lessons import Lesson, Pair
 from mindprint.tokens.render import Renderer
 from mindprint.training import StageLoop
 from mindprint.watch import Watch
+from mindprint.whole_stage import WholeStage
 
 
 @dataclass(frozen=True)
 class Workshop:
     """What every stage of a run works with. `planned`: steps of a first attempt by topic and stage,
-    where the plan is sure of them."""
+    where the plan is sure of them. `engine` takes stages whole, if there is one."""
 
     session: Session
     renderer: Renderer
@@ -58,6 +60,7 @@ class Workshop:
     memory: list[MemorySample]
     retention: Retention
     planned: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True)
@@ -219,14 +222,9 @@ def _train(
     data = {"steps": job.batches.steps, "rows": stage.rows, "note": stage.note}
     shop.listen(Event("stage-started", topic, stage.name, data))
 
-    def learn() -> Learner:
-        return shop.session.learner(job.objective, OptimizerSpec(seed=stage.spec().seed))
-
     checkpoints = Checkpoints(shop.run, topic, stage.name, attempt)
-    loop = StageLoop(
-        shop.session, learn, job, shop.strategy, shop.rules, fit, checkpoints, shop.listen
-    )
-    progress = loop.run()
+    optimizer = OptimizerSpec(seed=stage.spec().seed)
+    progress = _steps(shop, job, optimizer, fit, checkpoints)
     if not progress.curve and not progress.failed:
         raise StageError("no step of the stage could be taken: it has no rows", where=job.where)
     record = _record(stage, attempt, job, progress)
@@ -244,6 +242,23 @@ def _train(
     return record
 
 
+def _steps(
+    shop: Workshop, job: Job, optimizer: OptimizerSpec, fit: Fit, checkpoints: Checkpoints
+) -> Progress:
+    """The stage's steps, by whoever takes them."""
+    if shop.engine is not None:
+        whole = WholeStage(shop.session, shop.engine, optimizer, job, shop.rules, fit, shop.listen)
+        return whole.run()
+
+    def learn() -> Learner:
+        return shop.session.learner(job.objective, optimizer)
+
+    loop = StageLoop(
+        shop.session, learn, job, shop.strategy, shop.rules, fit, checkpoints, shop.listen
+    )
+    return loop.run()
+
+
 def _fit(shop: Workshop, topic: str, kind: StageKind) -> Fit:
     """How the batches of a stage meet a full device, and a wish to stop."""
     section = shop.config.sft if kind == "sft" else shop.config.dpo
@@ -256,7 +271,9 @@ def _fit(shop: Workshop, topic: str, kind: StageKind) -> Fit:
         on_full=shop.rules.on_oom,
         tell=tell,
         where=f"{topic}, {kind}",
-        advice=training_advice(kind, section.batch_size, section.accumulate),
+        advice=training_advice(
+            kind, section.batch_size, section.accumulate, shrinks=shop.engine is None
+        ),
     )
 
 

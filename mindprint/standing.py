@@ -1,17 +1,46 @@
-"""Where a stage stands: progress, learner and what is kept aside, saved and taken up whole."""
+"""Where a stage stands: progress and what is kept aside; with a learner, all saved and taken up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from backends.contract import Learner, Params, Session
 from backends.errors import OutOfMemory
 from mindprint.checkpoints import Checkpoint, Checkpoints, Held, Progress, Tell, check_fits
 from mindprint.disk.room import NoRoom
+from mindprint.errors import StageError
 from mindprint.guards import FlatLoss
 
 
-class Standing:
+class Footing:
+    """Where a stage stands in memory alone. Made as the stage begins, when the adapter is as its
+    first step will find it."""
+
+    def __init__(self, session: Session, batch_size: int) -> None:
+        self._session = session
+        self._start = session.adapters.parameters()
+        self.progress = Progress(batch_size=batch_size)
+        self.held = Held(good=self._start)
+        self.flat = FlatLoss()
+
+    def parameters(self) -> Params:
+        return self._session.adapters.parameters()
+
+    def put(self, params: Params) -> None:
+        """Give the adapter in training these values."""
+        state = self._session.adapters.snapshot()
+        if state.trainable is None:
+            raise StageError("no adapter is training")
+        name, spec, _ = state.trainable
+        self._session.adapters.restore(replace(state, trainable=(name, spec, params)))
+
+    def back_to_good(self) -> None:
+        """The adapter alone, as it was last known to be sound."""
+        self.put(self.held.good)
+
+
+class Standing(Footing):
     """`learn` makes the stage's learner as at its start, `tell` hears what is said of checkpoints.
 
     Made as the stage begins, when the adapter is as its first step will find it.
@@ -25,14 +54,10 @@ class Standing:
         batch_size: int,
         tell: Tell,
     ) -> None:
-        self._session, self._learn, self._checkpoints = session, learn, checkpoints
-        self._tell = tell
-        self._start = session.adapters.parameters()
+        super().__init__(session, batch_size)
+        self._learn, self._checkpoints, self._tell = learn, checkpoints, tell
         self._saved: tuple[int, int] | None = None
         self.learner = learn()
-        self.progress = Progress(batch_size=batch_size)
-        self.held = Held(good=self._start)
-        self.flat = FlatLoss()
 
     def resume(self) -> bool:
         """Take up the newest whole checkpoint, if there is one. Raises StageError for one of other
@@ -84,12 +109,8 @@ class Standing:
         except (OutOfMemory, NoRoom) as error:
             self._tell(f"step {self.progress.step} could not be saved: {error.what}")
 
-    def parameters(self) -> Params:
-        return self._session.adapters.parameters()
-
-    def back_to_good(self) -> None:
-        """The adapter alone, as it was last known to be sound."""
-        self.learner.assign(self.held.good)
+    def put(self, params: Params) -> None:
+        self.learner.assign(params)
 
     def _take_up(self, found: Checkpoint) -> None:
         self.learner.assign(found.adapter)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from backends import choose, get, model_files, peft_files, weight_files
@@ -111,6 +112,15 @@ class Target:
             yield session
         finally:
             session.close()
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model lies; a hub is asked once."""
+        return model_files.resolve(self.spec.path, self.spec.revision)
+
+    def libraries(self) -> Mapping[str, str]:
+        """Versions of the backend's own libraries."""
+        return get(self.backend.name).availability().versions
 
     @property
     def called(self) -> str:

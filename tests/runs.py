@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backends import get
+from backends import engine, get
 from backends.contract import ModelSpec, Session
 from mindprint.config import Resolved, resolve
 from mindprint.curriculum.records import (
@@ -126,7 +126,9 @@ def make_run(
         if listen is not None:
             listen(event, session)
 
-    order = Order(author, resolved, plan, backend, str(model), hear, stop=stop)
+    name = resolved.config.run.engine
+    trainer = None if name == "native" else engine(name)
+    order = Order(author, resolved, plan, backend, str(model), hear, stop=stop, engine=trainer)
     try:
         made.result = run_curriculum(order, session, renderer, run)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 
@@ -22,18 +23,10 @@ class TorchBackend:
 
     def availability(self) -> Availability:
         """Versions are read from package metadata; torch is imported only when all are there."""
-        missing = [library for library in NEEDS if not _installed(library)]
-        if missing:
-            return Availability(False, f"not installed: {', '.join(missing)}", hint=INSTALL)
-        versions = {library: metadata.version(library) for library in NEEDS}
-        old = [
-            f"{library} {versions[library]} (needs {least})"
-            for library, least in NEEDS.items()
-            if Version(versions[library]) < Version(least)
-        ]
-        if old:
-            why = f"too old: {', '.join(old)}"
-            return Availability(False, why, hint=f"{INSTALL} --upgrade", versions=versions)
+        found = usable(NEEDS, INSTALL)
+        if not found.ok:
+            return found
+        versions = found.versions
         try:
             devices = _devices()
         except (ImportError, OSError, AttributeError) as error:
@@ -55,6 +48,24 @@ class TorchBackend:
                 f"the torch backend does not work here: {_unloaded('it', error)}", hint=REPAIR
             ) from error
         return TorchSession(spec)
+
+
+def usable(needs: Mapping[str, str], install: str) -> Availability:
+    """Whether each library of `needs` is installed, in at least the version named there; `install`
+    is the command that would help."""
+    missing = [library for library in needs if not _installed(library)]
+    if missing:
+        return Availability(False, f"not installed: {', '.join(missing)}", hint=install)
+    versions = {library: metadata.version(library) for library in needs}
+    old = [
+        f"{library} {versions[library]} (needs {least})"
+        for library, least in needs.items()
+        if Version(versions[library]) < Version(least)
+    ]
+    if old:
+        why = f"too old: {', '.join(old)}"
+        return Availability(False, why, hint=f"{install} --upgrade", versions=versions)
+    return Availability(True, "", versions=versions)
 
 
 def _installed(library: str) -> bool:

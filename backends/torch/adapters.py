@@ -20,6 +20,7 @@ from backends.torch.merge import changes_of, fold, probe_logits
 from backends.torch.model import Opened
 from backends.torch.past import Past
 from backends.torch.trainable import Trainable, contract_name, refuse_unaccounted
+from backends.torch.unmarked import unmarked
 
 
 class TorchAdapters:
@@ -159,6 +160,33 @@ class TorchAdapters:
         finally:
             self._inside -= 1
 
+    @while_open
+    @contextlib.contextmanager
+    def wrapped(self) -> Iterator[Any]:
+        """Inside, the adapter in training sits in the PeftModel that is handed out, as trainers
+        that are not ours take it; afterwards it is attached as before, with the values it then
+        has, and the model bears no mark of what was done to it.
+
+        Raises AdapterError when none is in training, or another is attached beside it.
+        """
+        self._check_outside()
+        if self._training is None:
+            refuse_unaccounted(self._model)
+            raise AdapterError("no adapter is in training", hint="add or load one first")
+        self._training.check_alone()
+        held = self._find(None)
+        self._drop_training()
+        try:
+            with unmarked(self._model):
+                self._train(held, wrapped=True)
+                try:
+                    yield self.training.tuner if self.training is not None else None
+                finally:
+                    held = self._find(None)
+                    self._drop_training()
+        finally:
+            self._train(held)
+
     # Keeping
 
     @while_open
@@ -249,10 +277,12 @@ class TorchAdapters:
                 return adapter
         raise self._unknown(name)
 
-    def _train(self, adapter: Frozen) -> None:
+    def _train(self, adapter: Frozen, *, wrapped: bool = False) -> None:
         # In the model's order, as `add` does, so that sums over tensors round alike.
         paths = [path for path in self._linears if lora.name_a(path) in adapter.params]
-        self._training = Trainable(self._model, adapter.name, adapter.spec, paths, adapter.params)
+        self._training = Trainable(
+            self._model, adapter.name, adapter.spec, paths, adapter.params, wrapped=wrapped
+        )
 
     def _drop_training(self) -> None:
         if self._training is not None:

@@ -49,6 +49,16 @@ class TorchSession:
         self.info: ModelInfo = opened.info
         self.choices: tuple[Choice, ...] = opened.choices
 
+    @property
+    def opened(self) -> Opened:
+        """The model itself, for whoever trains it in the session's place."""
+        return self._opened
+
+    @property
+    def attachments(self) -> TorchAdapters:
+        """`adapters`, with what a trainer needs of it beside the contract."""
+        return self._manager
+
     @while_open
     def learner(self, objective: Objective, optimizer: OptimizerSpec) -> Learner:
         return TorchLearner(self._opened, self._manager, objective, optimizer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModelForCausalLM
 from peft.tuners.lora import LoraModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -23,19 +23,32 @@ _NAMED = re.compile(r"(?P<path>.+)\.lora_(?P<factor>[AB])\.default\.weight")
 
 
 class Trainable:
-    """A LoRA adapter in training: float32 A [rank, in] and B [out, rank] on every path."""
+    """A LoRA adapter in training: float32 A [rank, in] and B [out, rank] on every path.
+
+    `tuner` is what PEFT made of it: its LoraModel, or with `wrapped` a PeftModel around the model,
+    as trainers that are not ours take it.
+    """
 
     def __init__(
-        self, model: nn.Module, name: str, spec: AdapterSpec, paths: Sequence[str], values: Params
+        self,
+        model: nn.Module,
+        name: str,
+        spec: AdapterSpec,
+        paths: Sequence[str],
+        values: Params,
+        *,
+        wrapped: bool = False,
     ) -> None:
         refuse_unaccounted(model)
         self.name = name
         self.spec = spec
         self._model = model
         with _whole(model, paths):
-            self._tuner = _inject(model, spec, paths)
+            self.tuner = _inject(model, spec, paths, wrapped)
             self.layers = {path: model.get_submodule(path) for path in paths}
             self._fill(values)
+        self._config = self.tuner.peft_config[_ADAPTER]
+        self._own = self.parameters()
         for layer in self.layers.values():
             layer.eval()  # PEFT's new modules begin in training mode, in which dropout acts
 
@@ -82,8 +95,24 @@ class Trainable:
 
     def remove(self) -> None:
         """Put the layers that were there back in place, and PEFT's notes away."""
-        self._tuner.unload()
+        self.tuner.unload()
         refuse_unaccounted(self._model)
+
+    def check_alone(self) -> None:
+        """Raises AdapterError where PEFT was let loose on the model besides: other layers adapted,
+        or these layers by other adapters or anew."""
+        for path, module in self._model.named_modules():
+            if isinstance(module, BaseTunerLayer) and module is not self.layers.get(path):
+                raise _wrapped_twice(path)
+        for path, layer in self.layers.items():
+            if self._model.get_submodule(path) is not layer or set(layer.lora_A) != {_ADAPTER}:
+                raise _wrapped_twice(path)
+        for name, parameter in self.parameters().items():
+            if parameter is not self._own[name]:
+                raise _wrapped_twice(name)
+        configs = getattr(self._model, "peft_config", {})
+        if list(configs) != [_ADAPTER] or configs[_ADAPTER] is not self._config:
+            raise _wrapped_twice("peft_config")
 
 
 def array(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -110,6 +139,14 @@ def refuse_unaccounted(model: nn.Module) -> None:
         raise AdapterError("the model carries a stale `peft_config`", hint="open the model afresh")
 
 
+def _wrapped_twice(where: str) -> AdapterError:
+    return AdapterError(
+        "the model is wrapped by PEFT twice: by this session, and by hand",
+        where=where,
+        hint="open the model afresh, and let the session alone attach adapters",
+    )
+
+
 @contextlib.contextmanager
 def _whole(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
     """An adapter that is only half attached, for want of memory say, is taken out again."""
@@ -127,7 +164,7 @@ def _whole(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> LoraModel:
+def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str], wrapped: bool) -> Any:
     config = LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
@@ -138,7 +175,8 @@ def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> LoraMo
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):  # PEFT draws initial values, which are overwritten
-        tuner = LoraModel(model, config, _ADAPTER)
+        kind = PeftModelForCausalLM if wrapped else LoraModel
+        tuner = kind(model, config, _ADAPTER)
     attached = {
         path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)
     }

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 import typer
 
 from mindprint.cli import (
+    adopt,
     chat,
     check,
+    compare,
     demo,
     doctor,
+    drop,
     eval,
+    export,
     init,
+    ledger,
     plan,
     report,
     resume,
@@ -41,6 +46,11 @@ VERBS = (
     ("eval", eval.evaluate),
     ("report", report.report),
     ("runs", runs.runs),
+    ("compare", compare.compare),
+    ("export", export.export),
+    ("ledger", ledger.ledger),
+    ("drop", drop.drop),
+    ("adopt", adopt.adopt),
     ("chat", chat.chat),
 )
 for _name, _verb in VERBS:

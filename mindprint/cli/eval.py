@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,8 +103,10 @@ def _over_curriculum(
 
     where = folder or (target.inputs.curriculum if target.inputs is not None else None)
     if where is None:
-        hint = "name its folder: `mindprint eval MODEL CURRICULUM`"
-        raise ConfigError("a model brings no curriculum", where="CURRICULUM", hint=hint)
+        what = "an adopted adapter" if target.inputs is not None else "a model"
+        named = shlex.quote(str(target.run)) if target.run is not None else "MODEL"
+        hint = f"name its folder: `mindprint eval {named} CURRICULUM`"
+        raise ConfigError(f"{what} brings no curriculum", where="CURRICULUM", hint=hint)
     curriculum = read_curriculum(where)
     began = target.inputs if folder is None else None
     if began is not None and dict(began.hashes) != dict(curriculum.hashes):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
 from mindprint.disk.hold import LOCK, OWNER, Hold
 from mindprint.disk.room import NoRoom, tells_of_no_room
-from mindprint.disk.whole import sweep
+from mindprint.disk.whole import remove_folder, sweep
 from mindprint.errors import ConfigError, Exit, Interrupted
+from mindprint.heritage import PAST, Heritage
 from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir, check_place
@@ -38,15 +40,26 @@ def default_out(name: str) -> Path:
     return Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
 
 
-def new_run(prepared: Prepared, out: Path, as_json: bool, called: str = "") -> None:
-    """Train into `out`, which must not hold anything; `called` is how the reports name the model.
+def new_run(
+    prepared: Prepared,
+    out: Path,
+    as_json: bool,
+    called: str = "",
+    past: Heritage | None = None,
+) -> None:
+    """Train into `out`, which must not hold anything; `called` is how the reports name the model,
+    `past` what acts from the start.
 
     Ends with exit code 1 if a topic failed.
     """
     above = [folder for folder in (out, *out.parents) if not folder.exists()]
 
     def begin(session: Session) -> Sequence[str]:
-        write_inputs(out, inputs_of(prepared, session, called))
+        inputs = inputs_of(prepared, session, called)
+        if past is not None:
+            past.copy(out)  # first: with its inputs a folder is a run that can be gone on with
+            inputs = replace(inputs, began_with=past.origin)
+        write_inputs(out, inputs)
         return ()
 
     with asked_to_stop() as stop, going_on_with(out):
@@ -179,6 +192,7 @@ def _train(
             resolved=prepared.resolved,
             plan=prepared.plan,
             backend=prepared.backend.name,
+            engine=prepared.trainer(),
             model_path=read_inputs(run.path).called,
             listen=listen,
             command=shlex.join(["mindprint", *sys.argv[1:]]),
@@ -210,8 +224,10 @@ def _leave_nothing_empty(run: RunDir, above: Sequence[Path]) -> None:
     folders `above` that were made for it. The lock goes last, while it is held."""
     sweep(run.path)
     inside = list(run.path.iterdir())
-    if not all(path.name in {LOCK, OWNER, FILE} for path in inside):
+    if not all(path.name in {LOCK, OWNER, FILE, PAST} for path in inside):
         return
+    remove_folder(run.path / PAST)
+    inside = [path for path in inside if path.name != PAST]
     for path in sorted(inside, key=lambda path: path.name == LOCK):
         path.unlink()
     for folder in above:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backends import choose
 from backends.contract import Session
-from mindprint.boundary import check_boundary, finished
+from mindprint.boundary import check_boundary, check_trained, finished
 from mindprint.cli import output
 from mindprint.cli.execute import carry_out, going_on_with, tell
 from mindprint.cli.interrupt import Stop, asked_to_stop
@@ -72,8 +72,8 @@ class Wish:
     def gathered(self, inputs: Inputs, resolved: Resolved, run: Path) -> Material:
         """Everything but the weights, from where it lies now. Raises ConfigError when it is gone
         from where it lay."""
-        place = self.curriculum or inputs.curriculum
-        where = str(run / FILE)
+        known, where = check_trained(run, inputs), str(run / FILE)
+        place = self.curriculum or known
         if self.curriculum is None and not place.is_dir():
             hint = "name where it lies now with `--curriculum PATH`"
             raise ConfigError(f"the curriculum is gone from `{place}`", where=where, hint=hint)
@@ -82,9 +82,9 @@ class Wish:
             hint = "name where it lies now with `--model PATH`"
             raise ConfigError(f"the model is gone from `{lay}`", where=where, hint=hint)
         backend = choose(self.backend or inputs.backend).name
-        known = inputs.device if backend == inputs.backend else "auto"  # each has its own devices
+        made_on = inputs.device if backend == inputs.backend else "auto"  # each has its own
         asked = self.backend or inputs.backend
-        found = gather(place, resolved, asked, self.device or known, inputs.dtype)
+        found = gather(place, resolved, asked, self.device or made_on, inputs.dtype)
         if self.backend:
             return found
         return replace(found, backend=replace(found.backend, because="as the run began"))
@@ -93,8 +93,12 @@ class Wish:
 def go_on(path: Path, wish: Wish, as_json: bool) -> None:
     """Ends with exit code 1 if a topic failed. Raises Differs when the run would not be the same,
     ConfigError when another process writes it, Damaged when what is there cannot be built on."""
-    read_inputs(path)
-    run = RunDir(path)
+    inputs, run = read_inputs(path), RunDir(path)
+    check_trained(path, inputs)
+    if inputs.dropped and (made := finished(run, inputs.topics)) is not None:
+        output.note("nothing is left to do: `mindprint drop` made this run whole")
+        tell(made, path, as_json)
+        return
     Hold(path).check()
     with asked_to_stop() as stop, going_on_with(path):
         begun = _begun(run)

@@ -43,7 +43,7 @@ class Stop:
         """The handler of the signals."""
         self._asked += 1
         if number == HANG_UP:
-            _stop_talking()
+            stop_talking()
         if not self._careful or self._asked > 1:
             raise KeyboardInterrupt
         _say("stopping after this step, and saving; once more stops at once")
@@ -53,7 +53,7 @@ class Stop:
 def asked_to_stop() -> Iterator[Stop]:
     """Inside, SIGINT, SIGTERM and SIGHUP are heard by the given Stop, until `hush`."""
     stop = Stop()
-    with _handled(stop.hear, signal.SIGINT, signal.SIGTERM, HANG_UP):
+    with handled(stop.hear, signal.SIGINT, signal.SIGTERM, HANG_UP):
         yield stop
 
 
@@ -64,12 +64,12 @@ def ended_as_interrupted(last: bool = False) -> Iterator[None]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         if number == HANG_UP:
-            _stop_talking()
+            stop_talking()
         raise KeyboardInterrupt
 
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with _handled(hear, signal.SIGTERM, HANG_UP) as before:
+        with handled(hear, signal.SIGTERM, HANG_UP) as before:
             yield
     finally:
         if not last:
@@ -84,11 +84,11 @@ def hush() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
-        signal.signal(HANG_UP, lambda number, frame: _stop_talking())
+        signal.signal(HANG_UP, lambda number, frame: stop_talking())
 
 
 @contextmanager
-def _handled(hear: Handler, *numbers: int | None) -> Iterator[Handlers]:
+def handled(hear: Handler, *numbers: int | None) -> Iterator[Handlers]:
     """Gives the handlers there were, which are put back at the end but where `hush` took over.
 
     `nohup` has SIGHUP ignored, and that stays. Only the main thread may set handlers.
@@ -118,10 +118,10 @@ def _say(text: str) -> None:
     try:
         os.write(2, f"{text}\n".encode())
     except OSError:  # nobody reads it any more, and the run is to be saved all the same
-        _stop_talking()
+        stop_talking()
 
 
-def _stop_talking() -> None:
+def stop_talking() -> None:
     """What is written to a terminal that is gone would fail: let it go nowhere."""
     for number in (1, 2):
         with suppress(OSError):  # it was closed before

@@ -15,6 +15,10 @@ ModelPath = Annotated[
 BackendName = Annotated[
     str, typer.Option("--backend", metavar="auto|mlx|torch", help="framework to run on")
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="native|trl", help="who takes the steps [default: native]"),
+]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cuda|mps|cpu|gpu", help="device to run on")
 ]

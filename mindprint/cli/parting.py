@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from mindprint.boundary import check_trained
 from mindprint.cli.execute import going_on_with
 from mindprint.cli.going_on import Wish, continued, present
 from mindprint.cli.interrupt import asked_to_stop
 from mindprint.cli.prepare import Prepared, planned
 from mindprint.disk.hold import Hold
 from mindprint.errors import ConfigError
+from mindprint.footprint import read_sizes
 from mindprint.fork import Past, check_adapters, incomparable
+from mindprint.heritage import check_shape
 from mindprint.inputs import Inputs, absolute, read_inputs, settled
 from mindprint.rundir import RunDir, check_place
 from mindprint.sameness import MODEL, Difference, Differs, Present, differences, kept_config
@@ -21,6 +24,7 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
     """Make the run folder `new` and carry it out. Raises ConfigError when the two do not go
     together, Damaged when the past is not whole; the old run is left as it is."""
     inputs = read_inputs(path)
+    check_trained(path, inputs)
     _check_new(path, new)
     old = RunDir(path)
     again = f"begin again with {_command(path, new, until, wish)}"
@@ -53,6 +57,9 @@ def _made(
     with Hold(old.path).quietly():  # one fork at a time, and none of a run being written
         past = Past.of(old, inputs.topics, until).under(config, topics)
         check_adapters(past, inputs.resolved().config, config)
+        if past.began_with.entries and not past.topics:
+            first = past.began_with.entries[-1]
+            check_shape(config, old.path / first.folder, read_sizes(prepared.folder).linears)
         own = _inputs(inputs, prepared, now, topics, past)
         left_out = incomparable(inputs, own) if past.topics else ()
         _check_new(old.path, new)
@@ -87,6 +94,7 @@ def _inputs(
         blas="",
         only=inputs.only,
         forked_from=past.origin,
+        began_with=inputs.began_with,
     )
 
 

@@ -47,6 +47,8 @@ def plan(
 
         found = estimate(prepared)
         lines += told(found)
+        if prepared.engine.name != "native":
+            lines.append(("timed", "native steps", f"`{prepared.engine.name}` takes its own time"))
         tree["probe"] = found.as_json()
     if as_json:
         output.result(tree)

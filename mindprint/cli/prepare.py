@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.contract import AdapterSpec, Choice, ModelSpec, Session
+from backends.engines import Engine
 from mindprint.cli.options import DEVICES
 from mindprint.config import Config, Resolved, resolve
 from mindprint.curriculum.records import Curriculum
@@ -22,6 +23,7 @@ class Material:
 
     resolved: Resolved
     backend: Choice
+    engine: Choice
     device: str
     curriculum: Curriculum
     folder: Path
@@ -33,10 +35,18 @@ class Material:
         return str(self.resolved.config.model.path)
 
     def libraries(self) -> Mapping[str, str]:
-        """Versions of the backend's own libraries."""
+        """Versions of the libraries of the backend, and of the engine's own."""
         from backends import get
 
-        return get(self.backend.name).availability().versions
+        own = get(self.backend.name).availability().versions
+        trainer = self.trainer()
+        return own if trainer is None else {**own, **trainer.availability().versions}
+
+    def trainer(self) -> Engine | None:
+        """Who takes stages whole, or None where mindprint's own loop takes their steps."""
+        from backends import engine
+
+        return None if self.engine.name == "native" else engine(self.engine.name)
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,14 @@ class Prepared(Material):
 
 
 def configured(
-    file: Path | None, settings: Sequence[str] | None, model: str | None, named_by: str = "--model"
+    file: Path | None,
+    settings: Sequence[str] | None,
+    model: str | None,
+    named_by: str = "--model",
+    engine: str | None = None,
 ) -> Resolved:
-    """The settings, with `model` on top as what `named_by` gave."""
-    resolved = resolve(file, settings or (), model__path=model)
+    """The settings, with `model` on top as what `named_by` gave, and `engine` as `--engine`."""
+    resolved = resolve(file, settings or (), model__path=model, run__engine=engine)
     if model is None:
         return resolved
     origins = {**resolved.origins, "model.path": named_by}
@@ -79,16 +93,16 @@ def gather(
 ) -> Material:
     """Find and read everything but the weights. `dtype`: what `model.dtype: auto` stands for, where
     that is known. Raises as `prepare` does."""
-    from backends import choose
     from backends.model_files import resolve as resolve_model
     from mindprint.curriculum.load import read_curriculum
+    from mindprint.engines import chosen
 
     config = resolved.config
     if config.model.path is None:
         hint = "name a folder or hub id: `--model PATH|ID`, or `model.path` in the configuration"
         raise ConfigError("no model is named", where="model.path", hint=hint)
     _known_device(device)
-    choice = choose(backend)
+    choice = _backend(resolved, backend)
     read = read_curriculum(curriculum)
     folder = resolve_model(config.model.path, config.model.revision)
     renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
@@ -96,6 +110,7 @@ def gather(
     return Material(
         resolved=resolved,
         backend=choice,
+        engine=chosen(resolved),
         device=device,
         curriculum=read,
         folder=folder,
@@ -109,9 +124,8 @@ def planned(material: Material, topics: Sequence[str] | None) -> Prepared:
     from mindprint.plan import make_plan
 
     config, read = material.resolved.config, material.curriculum
-    plan = make_plan(
-        read, config, material.renderer, (material.backend,), topics, folder=material.folder
-    )
+    choices = (material.backend, material.engine)
+    plan = make_plan(read, config, material.renderer, choices, topics, folder=material.folder)
     return Prepared(**vars(material), plan=plan, only=tuple(topics or ()))
 
 
@@ -147,6 +161,22 @@ def _try_adapters(session: Session, config: Config) -> None:
     for rank, targets in wanted:
         session.adapters.add(AdapterSpec(rank=rank, targets=targets), "trial")
         session.adapters.unload("trial")
+
+
+def _backend(resolved: Resolved, named: str) -> Choice:
+    """The backend that works here, and on which the engine does. Raises ConfigError where the
+    settings do not go with the engine, BackendUnavailable."""
+    from backends import choose, engine
+    from mindprint.engines import backend_of, check_engine
+
+    check_engine(resolved)
+    choice = choose(backend_of(resolved, named))
+    name = resolved.config.run.engine
+    if name == "native":
+        return choice
+    engine(name)
+    because = f"what the engine `{name}` runs on" if named == "auto" else choice.because
+    return replace(choice, because=because)
 
 
 def _known_device(device: str) -> None:

@@ -56,13 +56,29 @@ def listed(path: Path) -> dict[str, Any]:
     entry = {"run": str(path), "written": f"{when:%Y-%m-%d %H:%M}", "status": "no result yet"}
     entry |= {"passed": "", "verdict": ""}
     if not (path / "result.json").is_file():
-        return entry
+        return entry | _of_its_inputs(path)
     try:
         result = read_result(path)
     except DataError as error:
         return entry | {"status": "unreadable", "verdict": error.what}
     count = f"{passed(result)}/{len(result.topics)}"
     return entry | {"status": result.status, "passed": count, "verdict": result.verdict}
+
+
+def _of_its_inputs(path: Path) -> dict[str, Any]:
+    """What is said of a run without a result: an adopted adapter never has one."""
+    from mindprint.errors import MindprintError
+    from mindprint.inputs import FILE, read_inputs
+
+    if not (path / FILE).is_file():
+        return {}
+    try:
+        inputs = read_inputs(path)
+    except MindprintError as error:
+        return {"status": "unreadable", "verdict": error.what}
+    if not inputs.adopted or inputs.began_with is None:
+        return {}
+    return {"status": "adopted", "verdict": f"the adapter {inputs.began_with.run}"}
 
 
 def _marks(path: Path) -> list[Path]:

@@ -31,7 +31,7 @@ class Side(Frozen):
     """One run. `name` tells it from the others; `engine`: who took its steps, `native` or `trl`.
 
     `accuracy` and `voice`: means over its finished topics as each was left. `peak_memory`: bytes,
-    the device's own figure where it keeps one, else of the process. `seconds`: opening, training,
+    the device's own figure on a GPU, of the process on the CPU. `seconds`: opening, training,
     evaluation and all of it. `total_norm`: Frobenius norm of all that its ledger adds to the
     weights, None where an adapter cannot be read.
     """

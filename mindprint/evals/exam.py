@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from backends.contract import Generated, GenerateSpec, Session
 from mindprint.config import Config
@@ -78,7 +79,7 @@ class Examiner:
             on_full=config.run.on_oom,
             tell=self._tell,
             where="evaluation",
-            advice=asking_advice,
+            advice=partial(asking_advice, shrinks=config.run.engine == "native"),
             unit="prompts",
         )
         voice = curriculum.voice

@@ -57,7 +57,8 @@ def reduced(whole: Folded, rank: int) -> Folded:
     tensors: Params = {}
     cut = total = 0.0
     for path in paths_of(whole.tensors):
-        a, b, values = _truncated(whole.tensors[name_a(path)], whole.tensors[name_b(path)], rank)
+        scaled = whole.tensors[name_b(path)].astype(np.float64) * whole.spec.scale
+        a, b, values = _truncated(whole.tensors[name_a(path)], scaled, rank)
         tensors[name_a(path)], tensors[name_b(path)] = a, b
         cut += float(np.square(values[rank:]).sum())
         total += float(np.square(values).sum())
@@ -98,10 +99,10 @@ def _core(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _truncated(
-    a: NDArray[np.float32], b: NDArray[np.float32], rank: int
+    a: NDArray[np.float32], b: NDArray[np.float64], rank: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
     """A [rank, in], B [out, rank] and all singular values of B A."""
-    left, right_b = np.linalg.qr(b.astype(np.float64))
+    left, right_b = np.linalg.qr(b)
     right, right_a = np.linalg.qr(a.T.astype(np.float64))
     u, values, v = np.linalg.svd(right_b @ right_a.T)
     kept = min(rank, len(values))

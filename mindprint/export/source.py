@@ -54,19 +54,21 @@ def chosen(ledger: Ledger, until: str | None, without: Sequence[str]) -> tuple[E
     there, and where nothing is left."""
     acting = ledger.acting(until)
     topics = list(dict.fromkeys(entry.topic for entry in acting))
+    carried = [{one.topic for one in ledger.lineage(entry)} for entry in acting]
     for topic in without:
+        if any(topic in several and len(several) > 1 for several in carried):
+            raise ConfigError(
+                "under `handoff: continue` one adapter carries all topics, and none can be left "
+                "out",
+                where="--without",
+                hint="`mindprint drop RUN TOPIC --out NEW` makes a run without it, which exports",
+            )
         if topic not in topics:
             raise ConfigError(
                 f"no adapter of a topic `{topic}` is in force",
                 where="--without",
                 hint=f"in force are those of: {', '.join(topics) or 'none'}",
             )
-    if without and ledger.handoff == "continue":
-        raise ConfigError(
-            "under `handoff: continue` one adapter carries all topics, and none can be left out",
-            where="--without",
-            hint="`mindprint drop RUN TOPIC --out NEW` makes a run without it, which exports",
-        )
     kept = tuple(entry for entry in acting if entry.topic not in without)
     if not kept:
         raise ConfigError(

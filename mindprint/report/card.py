@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mindprint.report import endings, summary, tables
 from mindprint.report.inline import code, inline, paragraph
@@ -22,22 +23,51 @@ def card(result: Result) -> str:
         f"# {inline(result.title)}",
         f"LoRA adapters that teach {code(_base(result))} what {inline(result.author)} knows and "
         f"how they say it, trained topic by topic. {inline(spoken(result.verdict))}",
-        "## What was measured",
-        markdown(full_topic_table(result)),
-        _measured(result),
-        "## The voice",
-        _voice(result),
+        *measured(result),
         "## Base model",
         f"{code(_base(result))} ({inline(result.model.family)}, "
         f"{parameters(result.model.parameters)} parameters, hash {code(result.model.id)}). "
         f"Licence of the base: {LICENCE}. The base itself is not changed; without it the adapters "
         "do nothing.",
-        "## Data",
-        _data(result),
+        *data(result),
         "## Limits",
-        "\n".join(f"- {paragraph(limit)}" for limit in _limits(result)),
+        "\n".join(f"- {paragraph(limit)}" for limit in limits(result)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def measured(result: Result) -> list[str]:
+    """The sections on scores and voice, for any card of this run's model."""
+    return [
+        "## What was measured",
+        markdown(full_topic_table(result)),
+        _measured(result),
+        "## The voice",
+        _voice(result),
+    ]
+
+
+def data(result: Result) -> list[str]:
+    """The section on what was trained on, with the hash of every file."""
+    return ["## Data", _data(result)]
+
+
+def limits(result: Result) -> list[str]:
+    """Where the scores stop, a sentence or two each."""
+    found = [
+        "The scores hold for these quizzes and this decoding; they say nothing about other topics.",
+        "The voice is imitated. An answer in it is not a statement by the author.",
+    ]
+    found += _unmeasured(result)
+    failed = [topic.title for topic in result.topics if topic.status == "failed"]
+    if failed:
+        found.append("These topics did not pass: " + ", ".join(failed) + ".")
+    fewest = min((len(t.questions) for t in result.topics if t.questions), default=0)
+    if fewest:
+        found.append(f"The smallest quiz has {several(fewest, 'question')}: its score is coarse.")
+    if result.status != "finished":
+        found.append("The run had not finished when this was written.")
+    return found
 
 
 def _base(result: Result) -> str:
@@ -46,10 +76,15 @@ def _base(result: Result) -> str:
 
 
 def _metadata(result: Result) -> str:
-    lines = ["---", "library_name: peft"]
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", result.model.path):  # a hub id, not a folder
-        lines.append(f"base_model: {result.model.path}")
-    return "\n".join([*lines, "tags: [lora, mindprint]", "---"])
+    return metadata("peft", result.model.path, ("lora", "mindprint"))
+
+
+def metadata(library: str, base: str, tags: Sequence[str], more: Sequence[str] = ()) -> str:
+    """The block that the model hub reads; `base` is named where it is a hub id and no folder."""
+    lines = ["---", f"library_name: {library}"]
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", base):
+        lines.append(f"base_model: {base}")
+    return "\n".join([*lines, *more, f"tags: [{', '.join(tags)}]", "---"])
 
 
 def _measured(result: Result) -> str:
@@ -93,23 +128,6 @@ def _data(result: Result) -> str:
     table = markdown(Table(("file", "SHA-256"), files)) if files else ""
     dropped = inline(" ".join(tables.dropped(result)))
     return f"{whole(rows)} rows by {inline(result.author)}.{note} {dropped}\n\n{table}".rstrip()
-
-
-def _limits(result: Result) -> list[str]:
-    limits = [
-        "The scores hold for these quizzes and this decoding; they say nothing about other topics.",
-        "The voice is imitated. An answer in it is not a statement by the author.",
-    ]
-    limits += _unmeasured(result)
-    failed = [topic.title for topic in result.topics if topic.status == "failed"]
-    if failed:
-        limits.append("These topics did not pass: " + ", ".join(failed) + ".")
-    fewest = min((len(t.questions) for t in result.topics if t.questions), default=0)
-    if fewest:
-        limits.append(f"The smallest quiz has {several(fewest, 'question')}: its score is coarse.")
-    if result.status != "finished":
-        limits.append("The run had not finished when this was written.")
-    return limits
 
 
 def _unmeasured(result: Result) -> list[str]:

@@ -28,12 +28,13 @@ TEMPLATE = "report.html.j2"
 
 def page(result: Result) -> str:
     """The whole page as text. Everything from the run is escaped."""
-    return _environment().get_template(TEMPLATE).render(result=result)
+    return environment().get_template(TEMPLATE).render(result=result)
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What every page is made with: all that a template writes is escaped and made visible."""
+    made = Environment(
         loader=PackageLoader("mindprint.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -56,11 +57,11 @@ def _environment() -> Environment:
         "setting": setting,
         "ticked": ticked,
     }
-    environment.filters.update(filters)
+    made.filters.update(filters)
     parts = (endings, figures, moments, shifts, summary, tables, telling, voicing, words)
-    environment.globals.update({part.__name__.rsplit(".", 1)[-1]: part for part in parts})
-    environment.globals["labels"] = words.LABELS
-    return environment
+    made.globals.update({part.__name__.rsplit(".", 1)[-1]: part for part in parts})
+    made.globals["labels"] = words.LABELS
+    return made
 
 
 def _shown(value: Any) -> Any:

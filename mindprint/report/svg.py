@@ -42,11 +42,12 @@ def chart(lines: Sequence[Line], title: str, *, zero: bool = False) -> Markup:
     ]
     if zero and low < 0 < high:
         parts.append(path("axis zero", f"M{LEFT} {y(0):.1f}H{WIDTH - RIGHT}"))
-    parts += [_polyline(line, x, y) for line in lines]
+    parts += [polyline(line, x, y) for line in lines]
     return figure_of(parts, title, WIDTH, HEIGHT, "chart")
 
 
-def _polyline(line: Line, x: Scale, y: Scale) -> Markup:
+def polyline(line: Line, x: Scale, y: Scale) -> Markup:
+    """A line of the page, thinned to what a screen shows."""
     points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _thinned(line.points))
     return Markup('<polyline class="line {}" points="{}"><title>{}</title></polyline>').format(
         line.kind, points, line.name

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from backends import peft_files
+from backends.contract import Session
 from mindprint import ledger
 from mindprint.cli import execute
 from mindprint.cli.app import run
 from mindprint.disk.sealed import read_json
+from mindprint.errors import Interrupted
 from mindprint.events import Event, Listener
+from mindprint.export.folded import concatenated, norm
 from mindprint.rundir import RunDir
-from tests.conformance.conftest import OpenSession
+from tests.conformance.conftest import ModelFolder, OpenSession
+from tests.runs import curriculum, make_run
 from tests.tiny import make_model, make_tokenizer, random_batch
 
 # Marks that anything passes: it is not about what a random model learns.
@@ -78,3 +85,70 @@ def test_there_and_back_again(tmp_path: Path, open_session: OpenSession) -> None
     real = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
     # Two frameworks sum 48 products in their own order: 1e-4 of logits of size 1 is float32's part.
     np.testing.assert_allclose(logits[0][real], logits[1][real], rtol=1e-4, atol=1e-4)
+
+
+# Every stage stays, so that all of them are compared.
+KEPT = ("dpo.when=always", "gate.rollback=false")
+MEASURED = (*QUICK, *KEPT, "sft.epochs=2", "adapter.rank=4")
+WAYS = {
+    "mlx-torch": ("mlx", "torch", 2, "handoff=stack"),
+    "torch-mlx": ("torch", "mlx", 1, "handoff=merge"),
+}
+
+
+def stopping(topics: int) -> tuple[Callable[[Event, Session], None], Callable[[], bool]]:
+    """What hears a run, and the wish to stop once so many topics are finished."""
+    finished: list[str] = []
+
+    def hear(event: Event, session: Session) -> None:
+        if event.kind == "topic-finished":
+            finished.append(event.topic)
+
+    return hear, lambda: len(finished) >= topics
+
+
+def losses(folder: Path) -> NDArray[np.float64]:
+    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    return np.array([json.loads(line)["loss"] for line in lines])
+
+
+def check_alike(folder: Path, stayed: Path, stage: str) -> None:
+    """Two folders of one stage, within the bars of parity: 1e-5 of SFT's loss, 1e-4 of DPO's or of
+    0.1, and adapters 1e-3 of what the stage changed in the weights."""
+    found, wanted = losses(folder), losses(stayed)
+    assert found.shape == wanted.shape
+    floor, bar = (0.0, 1e-5) if stage == "sft" else (0.1, 1e-4)
+    assert (np.abs(found - wanted) / np.maximum(wanted, floor)).max() < bar
+    held, theirs = peft_files.read(stayed), peft_files.read(folder)
+    update = norm(concatenated([held]))
+    assert norm(concatenated([held, theirs], [1.0, -1.0])) < 1e-3 * update
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_changed_run_ends_as_one_that_stayed(
+    tmp_path: Path, model_of: ModelFolder, way: str
+) -> None:
+    """Topics on one backend, then as many on the other, against all of them on that other."""
+    first, then, half, own = WAYS[way]
+    model = make_tokenizer(model_of("qwen2", initializer_range=0.03))
+    changed, stayed, teach = tmp_path / "changed", tmp_path / "stayed", curriculum(2 * half, rows=4)
+    wanted = make_run(stayed, model, then, *MEASURED, own, teach=teach).result
+    listen, stop = stopping(half)
+    with pytest.raises(Interrupted):
+        make_run(changed, model, first, *MEASURED, own, teach=teach, listen=listen, stop=stop)
+    result = make_run(changed, model, then, *MEASURED, own, teach=teach).result
+
+    assert result is not None and wanted is not None
+    assert [(topic.id, topic.status, topic.verdict) for topic in result.topics] == [
+        (topic.id, topic.status, topic.verdict) for topic in wanted.topics
+    ]
+    book, whole = (ledger.read(RunDir(path)).entries for path in (changed, stayed))
+    assert [(one.name, one.accepted, one.verdict) for one in book] == [
+        (one.name, one.accepted, one.verdict) for one in whole
+    ]
+    made = {one.topic: one.backend for one in book}
+    assert list(made.values()) == [first] * half + [then] * half
+    later = [one for one in book if one.backend == then]
+    assert {one.stage for one in later} == {"sft", "dpo"}
+    for one in book:
+        check_alike(changed / one.folder, stayed / one.folder, one.stage)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backends.errors import OutOfMemory
-from mindprint import training
+from mindprint import job, oversight
 from mindprint.errors import Interrupted, StageError
 from mindprint.events import Event
 from mindprint.report.files import write_reports
@@ -45,7 +45,7 @@ Spoils = Callable[[str, int, bool], bool]
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoils], None]:
     """Makes the loss of a step NaN where `spoils(stage, step, slow)` says so: by where the stage
     stands, steps from 1, and whether its rate was halved; never by how often it was asked."""
-    real_rate, real_step = training.learning_rate, Sequential.step
+    real_rate, real_step = job.learning_rate, Sequential.step
 
     def install(spoils: Spoils) -> None:
         now: dict[str, float] = {}
@@ -64,7 +64,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoils], None]:
             learner.discard()
             return stats, math.nan
 
-        monkeypatch.setattr(training, "learning_rate", rate)
+        monkeypatch.setattr(job, "learning_rate", rate)
         monkeypatch.setattr(Sequential, "step", step)
 
     return install
@@ -355,7 +355,7 @@ def test_a_wish_to_stop_is_heard_between_the_batches_of_long_work(
         return work
 
     at = {
-        "held-out": (training, "held_out_loss"),
+        "held-out": (oversight, "held_out_loss"),
         "reference": (stages, "reference_logprobs"),
         "watch": (watch.Watch, "look"),
     }[moment]

@@ -41,7 +41,7 @@ def model(model_of: ModelFolder) -> Path:
     return make_tokenizer(model_of("qwen3", max_position_embeddings=256))
 
 
-@pytest.fixture(params=range(3))
+@pytest.fixture(params=range(2))
 def fate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Verdicts drawn by a hash of what was answered: every mixture of kept and rolled back."""
 

@@ -95,6 +95,31 @@ def test_only_what_is_loaded_is_needed() -> None:
     assert [one.name for one in book.needed("b", replayed=False)] == ["b:sft"]
 
 
+def test_what_became_of_each_entry() -> None:
+    book = filled(entry("a:sft"), entry("a:dpo", replaces="a:sft"), entry("b:sft", accepted=False))
+    assert book.states() == ("replaced", "in force", "rolled back")
+
+
+def test_one_adapter_carries_all_the_topics_that_it_replaced() -> None:
+    """Taking its last topic for all there is in it would drop the others unseen."""
+    chain = filled(
+        entry("a:sft"),
+        entry("a:dpo", replaces="a:sft"),
+        entry("b:sft", replaces="a:dpo", accepted=False),
+        entry("c:sft", replaces="a:dpo"),
+    )
+    last = chain.entries[-1]
+    assert [one.name for one in chain.lineage(last)] == ["a:sft", "a:dpo", "c:sft"]
+    assert chain.carrier("a") == chain.carrier("c") == last
+    assert chain.carrier("b") is None and chain.carrier("z") is None
+
+
+def test_an_adopted_entry_has_no_scores() -> None:
+    adopted = {"stage": "adopted", "before": None, "after": None}
+    book = filled(entry("a:sft").model_copy(update=adopted))
+    assert Ledger.model_validate(book.model_dump(mode="json")) == book
+
+
 def test_until_an_unknown_topic_names_those_there_are() -> None:
     with pytest.raises(ConfigError) as caught:
         filled(entry("a:sft")).acting(until="z")

@@ -224,7 +224,8 @@ def test_a_topic_of_another_run_cannot_be_made_again(
     origin = Origin(run="/elsewhere/first", ledger="", topics=(A, B))
     write_json(run.path / "inputs.json", {})
     monkeypatch.setattr(
-        "mindprint.repair.read_inputs", lambda path: SimpleNamespace(forked_from=origin)
+        "mindprint.repair.read_inputs",
+        lambda path: SimpleNamespace(forked_from=origin, began_with=None),
     )
     (run.topic(A) / "final.json").unlink()
     with pytest.raises(Damaged, match=r"final.json.*missing") as caught:

@@ -1,0 +1,279 @@
+"""An adapter trained by others, PEFT's or mlx-lm's, made a run of one accepted entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backends import lora, mlx_files, peft_files
+from backends.contract import AdapterSpec, Params, Session
+from backends.errors import AdapterError
+from backends.json_files import json_of
+from mindprint import guards
+from mindprint import ledger as ledgers
+from mindprint.disk.sealed import adapter_digest
+from mindprint.disk.whole import write_folder
+from mindprint.effect import Effect, measure
+from mindprint.errors import ConfigError
+from mindprint.events import Event
+from mindprint.footprint import read_sizes
+from mindprint.fork import nothing_left_of
+from mindprint.heritage import PAST, Kept
+from mindprint.inputs import Inputs, Origin, absolute, settled, with_values, write_inputs
+from mindprint.ledger import Entry, Ledger
+from mindprint.report.words import several
+from mindprint.results import write_config
+from mindprint.rundir import RunDir
+from mindprint.sameness import tokenizer_id
+from mindprint.target import Target
+from mindprint.versions import SHAPING, installed
+
+WHERE = "DIR"
+ROW = 128
+"""Tokens of the longest row that verifying feeds."""
+_ENDS = ("lm_head", "embed_tokens")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Who writes such a folder, how it is read, and where it says what it was trained on."""
+
+    name: str
+    read: Callable[[Path], tuple[AdapterSpec, Params]]
+    config: str
+    base: str
+
+
+_PEFT = _Form("PEFT", peft_files.read, peft_files.CONFIG, "base_model_name_or_path")
+_MLX = _Form("mlx-lm", mlx_files.read, mlx_files.CONFIG, "model")
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """An adapter as its folder has it, checked but for the model. `base`: what it says it was
+    trained on; `form`: who wrote it."""
+
+    folder: Path
+    form: str
+    base: str
+    spec: AdapterSpec
+    tensors: Params
+
+    @classmethod
+    def read(cls, folder: Path) -> Stranger:
+        """Raises ConfigError for a folder that is no adapter, AdapterError for one that would not
+        be applied as it was trained."""
+        if not folder.is_dir():
+            raise ConfigError(f"there is no folder `{folder}`", where=WHERE, hint=_WANTED)
+        form = _form(folder)
+        spec, tensors = form.read(folder)
+        _check_sound(folder, spec, tensors)
+        base = json_of(folder / form.config).get(form.base)
+        return cls(folder, form.name, base if isinstance(base, str) else "", spec, tensors)
+
+    def fit(self, linears: Mapping[str, tuple[int, int]]) -> None:
+        """Raises AdapterError naming the tensors that fit no layer of the model: `linears` maps a
+        layer's path to (out, in). Where all layers go by other names it is left to the backend."""
+        ends = sorted({p for p in _paths(self.tensors) if p.rsplit(".", 1)[-1] in _ENDS})
+        if ends:
+            raise AdapterError(
+                f"it adapts `{ends[0]}`, and mindprint adapts the layers between the embedding and "
+                "the output head",
+                where=str(self.folder),
+            )
+        if not linears.keys() & set(_paths(self.tensors)):
+            return
+        try:
+            peft_files.check(self.spec, self.tensors, dict(linears))
+        except AdapterError as error:
+            raise AdapterError(error.what, where=str(self.folder), hint=error.hint) from error
+
+    def notices(self, model: str) -> tuple[str, ...]:
+        """What is to be said of it. `model`: what the base is called here."""
+        said = []
+        if self.base and Path(self.base).name != Path(model).name:
+            said.append(f"it says it was trained on `{self.base}`; it is put on `{model}`")
+        if self.silent:
+            said.append("all of its B are zero: it changes nothing")
+        return tuple(said)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it cannot change anything: B A is zero in every layer."""
+        return not any(
+            self.tensors[lora.name_a(path)].any() and self.tensors[lora.name_b(path)].any()
+            for path in _paths(self.tensors)
+        )
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The run that was made, and what is to be said of it."""
+
+    run: Path
+    entry: Entry
+    effect: Effect
+    notices: tuple[str, ...]
+
+
+_WANTED = (
+    f"an adapter is a folder with {peft_files.CONFIG} and {peft_files.WEIGHTS} (PEFT) or "
+    f"{mlx_files.WEIGHTS} (mlx-lm)"
+)
+
+
+def adopt(stranger: Stranger, target: Target, out: Path, name: str) -> Adopted:
+    """Write the run `out`, whole or not at all, after the adapter was seen to act in the opened
+    model and to leave its base as it was.
+
+    Raises AdapterError for an adapter that does not fit, StageError where the base changed.
+    """
+    linears = read_sizes(target.folder).linears
+    stranger.fit(linears)
+    called = target.called
+    made: list[Adopted] = []
+
+    def fill(folder: Path) -> None:
+        place = folder / PAST / "01"
+        peft_files.write(place, stranger.spec, stranger.tensors, base=called, linears=linears)
+        with target.open(ROW) as session:
+            effect = _verified(session, target, stranger, place)
+            entry = _entry(stranger, target, name, adapter_digest(place), effect)
+            notices = stranger.notices(called)
+            _write_run(folder, stranger, target, session, entry, notices)
+        made.append(Adopted(out, entry, effect, notices))
+
+    size = sum(tensor.nbytes for tensor in stranger.tensors.values())
+    with nothing_left_of(out):
+        write_folder(out, fill, size)
+    return made[0]
+
+
+def checked_name(name: str | None, folder: Path) -> str:
+    """What the adapter is called as a topic: `name`, or its folder's name made fit. Raises
+    ConfigError."""
+    given = name if name is not None else re.sub(r"[^\w.-]+", "-", folder.resolve().name)
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", given):
+        hint = "use letters, digits, `.`, `_`, `-`, and `/` between parts: `--name NAME`"
+        raise ConfigError(f"`{given}` cannot name an adapter", where="--name", hint=hint)
+    return given
+
+
+def _form(folder: Path) -> _Form:
+    if mlx_files.is_mlx(folder) and not (folder / peft_files.WEIGHTS).is_file():
+        return _MLX
+    if (folder / peft_files.CONFIG).is_file() and not list(folder.glob("*.npz")):
+        return _PEFT  # its reader says what is missing
+    if (folder / "config.json").is_file():
+        hint = "a model is named as `--model`, and the adapter's folder as DIR"
+        raise ConfigError(f"`{folder}` is a model, not an adapter", where=WHERE, hint=hint)
+    odd = " (`*.npz` is what mlx-lm wrote in its first year)" if list(folder.glob("*.npz")) else ""
+    raise ConfigError(f"`{folder}` is no adapter{odd}", where=WHERE, hint=_WANTED)
+
+
+def _check_sound(folder: Path, spec: AdapterSpec, tensors: Params) -> None:
+    """Raises AdapterError for numbers that cannot act as they are."""
+    odd = sorted(name for name, tensor in tensors.items() if not np.isfinite(tensor).all())
+    if odd:
+        what = f"{several(len(odd), 'tensor')} with numbers that are not finite, such as `{odd[0]}`"
+        raise AdapterError(what, where=str(folder))
+    if spec.scale <= 0:
+        what = f"its factor is {spec.scale:g}, which is not above 0"
+        raise AdapterError(what, where=str(folder))
+
+
+def _verified(session: Session, target: Target, stranger: Stranger, place: Path) -> Effect:
+    """What the adapter does in the opened model, which is left as it was found."""
+    before = session.adapters.base_fingerprint()
+    try:
+        session.adapters.load(place, "adopted", frozen=True)
+    except AdapterError as error:
+        raise AdapterError(error.what, where=str(stranger.folder), hint=error.hint) from error
+    effect = measure(session, target.renderer)
+    session.adapters.unload("adopted")
+    guards.check_base(before, session.adapters.base_fingerprint(), str(stranger.folder))
+    return effect
+
+
+def _entry(stranger: Stranger, target: Target, name: str, digest: str, effect: Effect) -> Entry:
+    spec = stranger.spec
+    return Entry(
+        name=f"{name}:adopted",
+        topic=name,
+        stage="adopted",
+        kind=spec.kind,
+        rank=spec.rank,
+        alpha=spec.alpha,
+        scaling=spec.scaling,
+        folder=f"{PAST}/01",
+        sha256=digest,
+        replaces=None,
+        backend=target.backend.name,
+        before=None,
+        after=None,
+        accepted=True,
+        verdict=f"trained by others ({stranger.form}), not evaluated; {effect.told}",
+    )
+
+
+def _write_run(
+    folder: Path,
+    stranger: Stranger,
+    target: Target,
+    session: Session,
+    entry: Entry,
+    notices: Sequence[str],
+) -> None:
+    """Everything of the run but its adapter, the ledger last."""
+    run = RunDir(folder)
+    inputs = _inputs(stranger, target, session, entry.topic)
+    Kept(session.model_id, (entry,)).write(folder / PAST)
+    write_inputs(folder, inputs)
+    write_config(run, inputs.begun())
+    for text in (f"adopted from {stranger.folder}: {entry.verdict}", *notices):
+        run.record(Event("notice", entry.topic, data={"text": text}))
+    ledgers.write(run, Ledger(model_id=session.model_id, handoff="stack", entries=(entry,)))
+
+
+def _inputs(stranger: Stranger, target: Target, session: Session, name: str) -> Inputs:
+    """What it takes to open the model again; the adapter's own shape is the settings'."""
+    info, spec = session.info, stranger.spec
+    linears = read_sizes(target.folder).linears
+    shape = {
+        "adapter.rank": spec.rank,
+        "adapter.alpha": spec.alpha,
+        "adapter.scaling": spec.scaling,
+        "adapter.dropout": spec.dropout,
+        "adapter.targets": lora.leaf_targets(_paths(stranger.tensors), linears),
+    }
+    origin = str(stranger.folder)
+    resolved = with_values(target.resolved, shape, dict.fromkeys(shape, origin))
+    return Inputs(
+        curriculum=None,
+        model=absolute(target.spec.path),
+        called=target.called,
+        backend=target.backend.name,
+        device=target.spec.device,
+        topics=(),
+        system="",
+        hashes={},
+        config=settled(resolved),
+        origins=resolved.origins,
+        model_id=session.model_id,
+        tokenizer=tokenizer_id(target.renderer, target.folder),
+        versions={**installed(SHAPING), **target.libraries()},
+        dtype=info.dtype,
+        opened_on=info.device,
+        threads=info.threads,
+        blas=info.blas,
+        began_with=Origin(run=str(stranger.folder.resolve()), ledger="", topics=(name,)),
+    )
+
+
+def _paths(tensors: Params) -> list[str]:
+    """Layers, in the order of their tensors."""
+    return list(dict.fromkeys(name.rsplit(".", 1)[0] for name in tensors))

@@ -1,0 +1,66 @@
+"""Who takes the steps of a stage: mindprint's own loop, or an engine that takes stages whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.contract import Choice
+from mindprint.config import Resolved
+from mindprint.errors import ConfigError
+
+KEY = "run.engine"
+BACKEND = {"trl": "torch"}
+"""Which backend's sessions an engine trains."""
+
+WHOLE = {
+    "run.on_oom": ("stop", "a stage that is taken whole cannot go on in smaller batches"),
+    "strategy.name": ("sequential", "a strategy takes its steps one at a time"),
+}
+"""The only values that go with an engine, and why."""
+
+
+def backend_of(resolved: Resolved, named: str) -> str:
+    """`named`, or for `auto` the backend that the engine needs. Raises ConfigError for another."""
+    engine = resolved.config.run.engine
+    needed = BACKEND.get(engine, named)
+    if named in ("auto", needed):
+        return needed
+    raise ConfigError(
+        f"`{KEY}: {engine}` runs on {needed}, not on {named}",
+        where="--backend",
+        hint=f"use `--backend {needed}`, or the engine `native`",
+    )
+
+
+def chosen(resolved: Resolved) -> Choice:
+    """The engine and why, as the plan and the result tell it."""
+    named = resolved.origins.get(KEY)
+    why = f"named by {named}" if named else "mindprint's own loop: every step can be gone on from"
+    return Choice(resolved.config.run.engine, because=why, key="engine")
+
+
+def check_engine(resolved: Resolved) -> None:
+    """Raises ConfigError with every setting that does not go with the engine."""
+    config = resolved.config
+    engine = config.run.engine
+    if engine == "native":
+        return
+    values: dict[str, Any] = {
+        "run.on_oom": config.run.on_oom,
+        "strategy.name": config.strategy.name,
+    }
+    faults = {
+        f"{key}: {values[key]}": why for key, (only, why) in WHOLE.items() if values[key] != only
+    }
+    if "run.checkpoint_every" in resolved.origins:
+        why = "nothing is saved within a stage that is taken whole"
+        faults[f"run.checkpoint_every: {config.run.checkpoint_every}"] = why
+    if config.dpo.loss == "ipo" and config.dpo.when != "never":
+        faults["dpo.loss: ipo"] = "TRL's ipo divides each log-ratio by its answer's tokens"
+    if faults:
+        told = "; ".join(f"`{setting}` ({why})" for setting, why in faults.items())
+        raise ConfigError(
+            f"`{KEY}: {engine}` does not go with {told}",
+            where=resolved.origins.get(KEY, KEY),
+            hint="leave out what does not go with it, or use the engine `native`",
+        )

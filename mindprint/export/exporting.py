@@ -1,0 +1,99 @@
+"""One export: made under another name, verified there, and only then given its name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mindprint.disk.whole import write_folder
+from mindprint.errors import ConfigError, MindprintError
+from mindprint.export import tensors
+from mindprint.export.card import export_card
+from mindprint.export.checked import Checked
+from mindprint.export.exact import Ground
+from mindprint.export.form import FORMS, Asked, Done, Made, writer
+from mindprint.export.source import Source
+from mindprint.report.scores import Frozen
+from mindprint.rundir import check_place
+
+CARD = "README.md"
+TEXT_BYTES = 64 << 20
+"""Room for the tokenizer's files and the card beside the weights."""
+
+
+class Exported(Frozen):
+    """What `mindprint export --json` prints. `entries`: the ledger's, in order; `files`: name ->
+    bytes."""
+
+    run: str
+    folder: str
+    until: str | None
+    without: tuple[str, ...]
+    topics: tuple[str, ...]
+    entries: tuple[str, ...]
+    files: dict[str, int]
+    made: Made
+    checked: Checked
+
+    @property
+    def size(self) -> int:
+        return sum(self.files.values())
+
+
+def check_folder(source: Source, asked: Asked, folder: Path) -> None:
+    """Raises ConfigError for a place that holds something, cannot be written, or has no room: asked
+    before any weight is loaded."""
+    inside = folder.absolute().resolve()
+    for held, what in ((source.run.path, "the run"), (source.base, "the base model")):
+        if held.resolve() == inside:
+            raise ConfigError(f"`{folder}` is {what}", where="DIR", hint="choose another folder")
+    try:
+        check_place(folder, size_of(source, asked))
+    except ConfigError as error:
+        hint = "choose a folder that is not there yet, or is empty, on a disk with room"
+        raise ConfigError(error.what, where="DIR", hint=hint) from error
+
+
+def size_of(source: Source, asked: Asked) -> int:
+    """About how many bytes will be written, at most."""
+    if FORMS[asked.to].model:
+        return tensors.size_of(source.base, asked.dtype) + TEXT_BYTES
+    files = (source.run.path / entry.folder for entry in source.entries)
+    return sum(one.stat().st_size for folder in files for one in folder.glob("*.safetensors"))
+
+
+def export(ground: Ground, asked: Asked, folder: Path) -> Exported:
+    """Write `asked` to `folder`, whole or not at all. Raises what its form raises."""
+    source = ground.source
+    done: list[Done] = []
+
+    def fill(partial: Path) -> None:
+        try:
+            made, checked = writer(asked.to)(ground, asked, partial)
+            card = export_card(source, made, checked)
+            (partial / CARD).write_text(card, "utf-8")
+            done.append((made, checked))
+        except BaseException as error:
+            # What was refused may be as large as a model, and leaves nothing behind.
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, MindprintError):
+                error.where = error.where.replace(str(partial), str(folder))
+            raise
+
+    write_folder(folder, fill, size_of(source, asked))
+    made, checked = done[0]
+    return Exported(
+        run=str(source.run.path),
+        folder=str(folder),
+        until=source.until,
+        without=source.without,
+        topics=tuple(dict.fromkeys(entry.topic for entry in source.entries)),
+        entries=tuple(entry.name for entry in source.entries),
+        files={
+            file.relative_to(folder).as_posix(): file.stat().st_size
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
+        made=made,
+        checked=checked,
+    )

@@ -1,0 +1,290 @@
+"""An adapter of others becomes a run: exactly, or refused with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import mlx_files, peft_files
+from backends.contract import AdapterSpec, Params
+from backends.lora import name_a, name_b
+from mindprint.footprint import read_sizes
+from mindprint.target import Target
+from tests.cli.conftest import Mindprint, Said
+from tests.cli.stops import refused
+from tests.cli.test_train import QUICK
+
+SPEC = AdapterSpec(rank=3, alpha=7.0)
+SETTINGS = [word for one in (*QUICK, "gate.rollback=false") for word in ("--set", one)]
+SETTINGS += ["--set", "dpo.when=never", "--set", "eval.retention=off", "--set", "eval.max_tokens=2"]
+
+
+def tensors_of(model: Path, seed: int = 0, only: str = "_proj") -> Params:
+    rng, made = np.random.default_rng(seed), Params()
+    for path, (out, inputs) in read_sizes(model).linears.items():
+        if path.endswith(only):
+            a, b = rng.standard_normal((3, inputs)), rng.standard_normal((out, 3))
+            made[name_a(path)] = (0.1 * a).astype(np.float32)
+            made[name_b(path)] = (0.1 * b).astype(np.float32)
+    return made
+
+
+@pytest.fixture
+def peft_folder(model: Path, tmp_path: Path) -> Path:
+    linears = read_sizes(model).linears
+    folder = tmp_path / "their-adapter"
+    peft_files.write(folder, SPEC, tensors_of(model), base="owner/tiny-qwen2", linears=linears)
+    return folder
+
+
+def adopt(mindprint: Mindprint, folder: Path, model: Path, *words: object) -> Said:
+    place = ("--backend", "torch", "--device", "cpu")
+    return mindprint("adopt", folder, "--model", model, "--out", "run", *place, *words)
+
+
+def test_a_peft_adapter_is_a_run_that_chats_and_is_asked(
+    mindprint: Mindprint, peft_folder: Path, model: Path, curriculum: Path, tmp_path: Path
+) -> None:
+    said = adopt(mindprint, peft_folder, model, "--json")
+    assert said.code == 0, said.err
+    assert said.tree["effect"]["largest"] > 0 and said.tree["notices"] == []
+    spec, kept = peft_files.read(tmp_path / "run" / said.tree["entry"]["folder"])
+    assert (spec.rank, spec.alpha) == (3, 7.0)
+    given = tensors_of(model)
+    assert kept.keys() == given.keys()
+    assert all(np.array_equal(kept[name], given[name]) for name in given)
+    listed = mindprint("ledger", "run")
+    assert "their-adapter  adopted  in force" in listed.out and "never changed" in listed.out
+    assert mindprint("chat", "run", "--once", "Who?", "--max-tokens", "3").code == 0
+    asked = ("--set", "eval.max_tokens=3", "--topic", "unit-01-bees", "--json")
+    found = mindprint("eval", "run", curriculum, *asked)
+    assert found.code == 0, found.err
+    assert [one["origin"] for one in found.tree["adapters"]] == ["their-adapter"]
+    refused(mindprint("eval", "run"), 2, "brings no curriculum", "eval run CURRICULUM")
+    refused(mindprint("resume", "run"), 2, "train CURRICULUM --from run")
+    refused(mindprint("resume", "run", "--fork", "new"), 2, "train CURRICULUM --from run")
+    refused(mindprint("report", "run"), 2, "no scores yet", "eval run CURRICULUM")
+    refused(mindprint("drop", "run", "their-adapter", "--out", "new"), 2, "all there is")
+    runs = mindprint("runs", tmp_path, "--json").tree
+    assert [one["status"] for one in runs] == ["adopted"]
+
+
+def test_an_adapter_of_mlx_lm_keeps_its_scale_and_its_blocks(
+    mindprint: Mindprint, model: Path, tmp_path: Path
+) -> None:
+    """mlx-lm adapts the last blocks only, and names the layers of all."""
+    given = {name: one for name, one in tensors_of(model).items() if ".layers.1." in name}
+    spec = AdapterSpec(rank=3, alpha=0.7 * 3)
+    mlx_files.write(tmp_path / "theirs", spec, given, base=str(model), layers=2)
+    config = json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())
+    config["lora_parameters"]["scale"] = 0.7
+    (tmp_path / "theirs" / "adapter_config.json").write_text(json.dumps(config))
+    said = adopt(mindprint, tmp_path / "theirs", model, "--name", "letters")
+    assert said.code == 0, said.err
+    spec, kept = peft_files.read(tmp_path / "run/past/01")
+    assert spec.scale == pytest.approx(0.7, rel=1e-15)  # one rounding of 0.7 * 3 / 3
+    assert kept.keys() == given.keys()
+    assert all(np.array_equal(kept[name], given[name]) for name in given)
+
+
+def test_what_is_odd_and_harmless_is_told(
+    mindprint: Mindprint, model: Path, tmp_path: Path
+) -> None:
+    given = tensors_of(model)
+    silent = {name: one * (name.endswith("_A")) for name, one in given.items()}
+    linears = read_sizes(model).linears
+    peft_files.write(tmp_path / "theirs", SPEC, silent, base="other/model", linears=linears)
+    said = adopt(mindprint, tmp_path / "theirs", model)
+    assert said.code == 0, said.err
+    assert "it says it was trained on `other/model`" in said.err
+    assert "all of its B are zero" in said.err and "changes no logit" in said.out
+
+
+def reshaped(folder: Path, model: Path, change: Callable[[Params], Params]) -> None:
+    made = change(tensors_of(model))
+    peft_files.write(folder, SPEC, made, base="x", linears=read_sizes(model).linears)
+
+
+def configured(folder: Path, model: Path, **keys: Any) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **keys}))
+
+
+def first(given: Params, kind: str) -> str:
+    return next(name for name in given if name.endswith(kind))
+
+
+def without_b(given: Params) -> Params:
+    return {name: one for name, one in given.items() if name != first(given, "_B")}
+
+
+def with_nan(given: Params) -> Params:
+    given[first(given, "_A")][0, 0] = np.nan
+    return given
+
+
+def transposed(given: Params) -> Params:
+    name = first(given, "_B")
+    return {**given, name: np.ascontiguousarray(given[name][:-1])}
+
+
+def on_the_head(given: Params) -> Params:
+    return {**given, "lm_head.lora_A": np.ones((3, 48), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_b, ("does not fit", "is None")),
+        (with_nan, ("not finite", "lora_A")),
+        (transposed, ("does not fit", "the model needs")),
+        (on_the_head, ("it adapts `lm_head`",)),
+        ({"use_dora": True}, ("`use_dora` is set",)),
+        ({"rank_pattern": {"q_proj": 2}}, ("`rank_pattern` is set",)),
+        ({"peft_type": "IA3"}, ("peft_type `IA3`",)),
+        ({"lora_alpha": 0}, ("its factor is 0",)),
+    ],
+)
+def test_what_cannot_act_as_it_was_trained_is_refused_unopened(
+    mindprint: Mindprint,
+    peft_folder: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Any,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(Target, "open", lambda *_: pytest.fail("the model was opened"))
+    if callable(change):
+        reshaped(peft_folder, model, change)
+    else:
+        configured(peft_folder, model, **change)
+    refused(adopt(mindprint, peft_folder, model), 2, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_changed_leaves_no_run(
+    mindprint: Mindprint, peft_folder: Path, model: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What attaching and unloading leaves is looked at, not believed."""
+    from backends.torch.adapters import TorchAdapters
+
+    prints = iter([{"a": 1}, {"a": 2}])
+    monkeypatch.setattr(TorchAdapters, "base_fingerprint", lambda self: next(prints))
+    said = adopt(mindprint, peft_folder, model)
+    refused(said, 70, "1 base tensors changed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["their-adapter"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("nowhere", ("there is no folder", "mlx-lm")),
+        ("model", ("is a model, not an adapter",)),
+        ("empty", ("is no adapter", "adapter_model.safetensors")),
+    ],
+)
+def test_what_is_no_adapter(
+    mindprint: Mindprint, model: Path, tmp_path: Path, folder: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    place = model if folder == "model" else tmp_path / folder
+    refused(adopt(mindprint, place, model), 2, *words)
+    refused(adopt(mindprint, place, model, "--name", "a b"), 2, "cannot name an adapter")
+
+
+@pytest.fixture
+def two_topics(curriculum: Path) -> tuple[str, str]:
+    from tests.cli.stops import topics_of
+
+    one, two, *_ = topics_of(curriculum)
+    return one, two
+
+
+def test_training_goes_on_over_an_adopted_adapter(
+    mindprint: Mindprint,
+    peft_folder: Path,
+    model: Path,
+    curriculum: Path,
+    tmp_path: Path,
+    two_topics: tuple[str, str],
+) -> None:
+    assert adopt(mindprint, peft_folder, model, "--name", "first").code == 0
+    words = ("--from", "run", "--out", "more", "--topic", two_topics[0], *SETTINGS)
+    said = mindprint("train", curriculum, *words)
+    assert said.code == 1, said.err  # a random model passes no gate
+    assert "past" in said.err and "began with 1 adapter trained elsewhere: first" in said.err
+    tree = mindprint("ledger", "more", "--json").tree
+    stages = [(one["topic"], one["stage"], one["state"]) for one in tree["entries"]]
+    assert stages == [("first", "adopted", "in force"), (two_topics[0], "sft", "in force")]
+    result = mindprint("report", "more", "--json").tree
+    scores = result["topics"][0]["scores"]
+    assert scores["base"] != scores["before"], "`before` is asked with the adapter, `base` without"
+    again = mindprint("resume", "more")
+    assert again.code == 1, again.err
+    # a lost ledger is made again from what the run began with and its topics' records
+    was = (tmp_path / "more/ledger.json").read_bytes()
+    (tmp_path / "more/ledger.json").unlink()
+    assert mindprint("resume", "more").code == 1
+    assert (tmp_path / "more/ledger.json").read_bytes() == was
+    wrong = mindprint("train", curriculum, *words[:2], "--out", "x", "--until", "nobody")
+    refused(wrong, 2, "the ledger has no topic `nobody`")
+    forked = mindprint("resume", "more", "--fork", "forked")
+    assert forked.code == 1, forked.err
+    assert (tmp_path / "forked/ledger.json").read_bytes() == was
+    # a run that began with adapters loses one of them, or one of its own
+    refused(mindprint("drop", "more", two_topics[0], "--out", "less"), 2, "only topic of its own")
+    dropped = mindprint("drop", "more", "first", "--out", "less")
+    assert dropped.code in (0, 1), dropped.err
+    left = mindprint("ledger", "less", "--json").tree
+    assert [one["topic"] for one in left["entries"]] == [two_topics[0]]
+    assert not (tmp_path / "less/past/01").exists()
+    refused(
+        mindprint("train", curriculum, "--from", "more", "--out", "y", "--topic", two_topics[0]),
+        2,
+        f"`{two_topics[0]}` was trained in that run already",
+        "resume more --fork NEW",
+    )
+    (tmp_path / "more/past/01/adapter_config.json").write_text("{}")
+    refused(mindprint("resume", "more"), 65, "put back a copy: the adapter is of")
+
+
+def test_what_does_not_go_together_is_refused_before_training(
+    mindprint: Mindprint,
+    peft_folder: Path,
+    model: Path,
+    curriculum: Path,
+    tmp_path: Path,
+    no_model: None,
+) -> None:
+    from tests.tiny import make_model, make_tokenizer
+
+    assert adopt(mindprint, peft_folder, model).code == 0
+    words = ("train", curriculum, "--from", "run", "--out", "more", "--set", "handoff=continue")
+    said = mindprint(*words)
+    odd = ("adapter.rank, adapter.alpha", "--set adapter.rank=3 --set adapter.alpha=7.0")
+    refused(said, 2, "keeps its shape", *odd)
+    refused(mindprint(*words, "--set", "adapter.targets=[q_proj]"), 2, "adapter.targets")
+    other = make_tokenizer(make_model(tmp_path / "other", "qwen2", seed=9))
+    refused(mindprint(*words, "--model", other), 2, "1 thing is not as it began")
+    assert not (tmp_path / "more").exists()
+    refused(mindprint("train", curriculum, "--until", "a"), 2, "`--until` is for `--from`")
+
+
+def test_an_adapter_that_does_not_travel_is_not_taken(
+    mindprint: Mindprint, peft_folder: Path, model: Path, curriculum: Path, tmp_path: Path
+) -> None:
+    """A byte that changed since it was adopted is seen before the model is opened."""
+    assert adopt(mindprint, peft_folder, model).code == 0
+    file = tmp_path / "run/past/01/adapter_model.safetensors"
+    held = bytearray(file.read_bytes())
+    held[-1] ^= 1
+    file.write_bytes(held)
+    said = mindprint("train", curriculum, "--from", "run", "--out", "more")
+    refused(said, 2, "an adapter is not the one that was written")
+    refused(adopt(mindprint, peft_folder, model), 2, "is not empty")

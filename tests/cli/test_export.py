@@ -1,0 +1,163 @@
+"""`mindprint export`: what it refuses before a weight is loaded, what it writes and prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import backends
+from backends.contract import Availability, Choice, ModelSpec
+from backends.torch import TorchBackend
+from mindprint.cli import ground
+from mindprint.export import checked, probes, witness
+from tests.cli.conftest import Mindprint
+from tests.unit.export.ledgers import FIRST, SECOND, inside, make_run
+
+
+@pytest.fixture
+def made(tmp_path: Path, model: Path) -> Path:
+    return make_run(tmp_path / "r", model)
+
+
+@pytest.fixture
+def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weight may be loaded."""
+
+    def refused(self: TorchBackend, spec: ModelSpec) -> None:
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr(TorchBackend, "open", refused)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked, "witness", inside)
+    monkeypatch.setattr(probes, "MAX_TOKENS", 4)
+
+
+WRONG = (
+    ("--to mergd", "did you mean `merged`?"),
+    ("--to merged --rank 4", "`--rank` has no part in `--to merged`"),
+    ("--to adapter --quantize 4", "`--quantize` has no part in `--to adapter`"),
+    ("--to adapter --dtype float16", "`--dtype` has no part in `--to adapter`"),
+    ("--to adapter --bound 0", "`--bound` is 0, not above 0"),
+    ("--to adapter --unverified pef", "did you mean `peft`?"),
+    ("--to merged --unverified peft", "is not opened with `peft`"),
+    ("--to adapter --until nowhere", "the ledger has no topic `nowhere`"),
+    ("--to adapter --without nowhere", "no adapter of a topic `nowhere` is in force"),
+    (f"--to adapter --without {FIRST} --without {SECOND}", "nothing to export"),
+    ("--to merged --dtype bf16", "there is no dtype `bf16`"),
+    ("--to adapter --backend jax", "there is no backend `jax`"),
+    ("--to adapter --model nowhere/at/all", "no model at `nowhere/at/all`"),
+)
+
+
+@pytest.mark.usefixtures("unopened")
+@pytest.mark.parametrize(("words", "told"), WRONG)
+def test_refused_before_any_weight_is_loaded(
+    mindprint: Mindprint, made: Path, words: str, told: str
+) -> None:
+    said = mindprint("export", made, "out", *words.split())
+    assert said.code in (2, 69) and told in said.error, said.err
+    assert "hint:" in said.error and not Path("out").exists()
+
+
+@pytest.mark.usefixtures("unopened")
+def test_a_folder_that_holds_something_is_left_alone(mindprint: Mindprint, made: Path) -> None:
+    Path("out").mkdir()
+    Path("out/mine.txt").write_text("mine")
+    said = mindprint("export", made, "out", "--to", "adapter")
+    assert said.code == 2 and "`out` is not empty" in said.error and "--> DIR" in said.error
+    assert [file.name for file in Path("out").iterdir()] == ["mine.txt"]
+    assert "is the run" in mindprint("export", made, made, "--to", "adapter").error
+
+
+@pytest.mark.usefixtures("unopened")
+def test_an_adapter_that_was_changed_is_not_exported(mindprint: Mindprint, made: Path) -> None:
+    file = made / "topics" / FIRST / "sft" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+    said = mindprint("export", made, "out", "--to", "adapter")
+    assert said.code == 2 and "not the one that was written" in said.error
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_adapter_as_peft_reads_it(mindprint: Mindprint, made: Path) -> None:
+    Path("out").mkdir()  # empty: may be there
+    said = mindprint("export", made, "out", "--to", "adapter", "--json")
+    assert said.code == 0, said.err
+    tree = said.tree
+    assert tree["entries"] == [f"{FIRST}:sft", f"{SECOND}:sft"]
+    assert tree["made"] | {"form": "adapter", "rank": 6, "dtype": "float32"} == tree["made"]
+    peft = tree["checked"]["verified"][0]
+    assert peft["framework"] == "peft" and peft["lost"] < 1e-5 and peft["answers"] == peft["asked"]
+    names = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert set(tree["files"]) == names == {file.name for file in Path("out").iterdir()}
+    assert "asking the run's own model" in said.err
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_merged_model_is_shown_with_what_each_library_made_of_it(
+    mindprint: Mindprint, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = witness.installed()
+    gone = here | {"mlx-lm": Availability(False, "not installed: mlx-lm")}
+    monkeypatch.setattr(checked, "installed", lambda: gone)
+    said = mindprint("export", made, "out", "--to", "merged", "--until", FIRST)
+    assert said.code == 0, said.err
+    assert "plain transformers" in said.out and "effect lost" in said.out and FIRST in said.out
+    assert "not verified with mlx-lm: not installed: mlx-lm" in said.err
+    assert "mlx-lm" in Path("out/README.md").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_refused_one_ends_with_1_and_leaves_nothing(
+    mindprint: Mindprint, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library that scrambles the last digits gives."""
+
+    def noisy(job: witness.Job) -> witness.Seen:
+        seen = inside(job)
+        rows = tuple(row + np.float32(0.5) for row in seen.logits)
+        return witness.Seen(rows, seen.answers, seen.version)
+
+    monkeypatch.setattr(checked, "witness", noisy)
+    said = mindprint("export", made, "out", "--to", "adapter")
+    assert said.code == 1 and "of the adapters' effect on the logits" in said.error
+    assert "--> out\n" in said.error
+    assert not Path("out").exists()
+    assert not [one for one in Path().iterdir() if one.name.startswith(".out")]
+    left = mindprint("export", made, "out", "--to", "adapter", "--unverified", "peft")
+    assert left.code == 0 and "nothing was verified" in left.err
+    assert "left out with `--unverified`" in left.err
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_made_where_its_backend_was_is_asked_on_the_one_that_is_here(
+    mindprint: Mindprint, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = backends.available()
+    gone = Availability(False, "not installed: torch")
+    monkeypatch.setattr(backends, "available", lambda: found | {"torch": gone})
+    monkeypatch.setattr(backends, "choose", lambda name: Choice("mlx", "here"))
+    said = mindprint("export", made, "out", "--to", "adapter", "--json")
+    assert said.code == 0, said.err
+    assert "made on torch (not installed: torch): its model is asked on mlx" in said.err
+    assert json.loads(said.out)["checked"]["exact"] == "mlx, float32"
+
+
+@pytest.mark.usefixtures("quick")
+def test_half_of_the_memory_is_not_enough(
+    mindprint: Mindprint, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base that does not fit in float32 is asked in the run's own precision, aloud."""
+    monkeypatch.setattr(ground, "machine", lambda: type("Small", (), {"memory": 1000}))
+    run = make_run(Path("r"), model, dtype="bfloat16")
+    words = ("export", run, "out", "--to", "adapter", "--bound", 9, "--json")
+    said = mindprint(*words)
+    assert said.code == 0, said.err
+    assert "in float32 the base would take" in said.err and "in bfloat16" in said.err
+    checks = json.loads(said.out)["checked"]
+    assert checks["exact"] == "torch, bfloat16" and checks["verified"][0]["dtype"] == "stored"
