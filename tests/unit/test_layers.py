@@ -86,7 +86,7 @@ OPENS = "mindprint/target.py"
     [n for n in NAMES if n.startswith("mindprint/") and "/cli/" not in n and n != OPENS],
 )
 def test_only_the_command_line_picks_a_backend(name: str) -> None:
-    names = ("torch", "mlx", "get", "choose", "available")
+    names = ("torch", "mlx", "get", "choose", "available", "engine")
     assert not offending(name, *(f"backends.{word}" for word in names))
 
 
@@ -95,6 +95,12 @@ def test_only_the_command_line_picks_a_backend(name: str) -> None:
 )
 def test_reports_read_run_folders_and_never_the_pipeline(name: str) -> None:
     parts = ("pipeline", "training", "stages", "topics", "strategies", "evals", "curriculum")
+    assert not offending(name, *(f"mindprint.{part}" for part in parts))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("mindprint/compare/")])
+def test_comparisons_measure_what_was_written_and_train_nothing(name: str) -> None:
+    parts = ("pipeline", "training", "stages", "topics", "strategies", "curriculum", "target")
     assert not offending(name, *(f"mindprint.{part}" for part in parts))
 
 
