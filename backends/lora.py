@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,11 @@ def name_a(path: str) -> str:
 
 def name_b(path: str) -> str:
     return f"{path}.lora_B"
+
+
+def paths_of(names: Iterable[str]) -> list[str]:
+    """The layers that tensors of these contract names belong to, in their order."""
+    return list(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
 
 
 def check_free(name: str, taken: Collection[str], training: str | None) -> None:

@@ -7,21 +7,23 @@ number of its own, and names the adapted layers once for all blocks.
 from __future__ import annotations
 
 import json
-import math
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from backends import adapter_files
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
 from backends.json_files import json_of
-from backends.lora import name_a, name_b
-from backends.weight_files import widened
+from backends.lora import name_a, name_b, paths_of
+from backends.weight_files import Held
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapters.safetensors"
@@ -44,7 +46,7 @@ def write(folder: Path, spec: AdapterSpec, tensors: Params, *, base: str, layers
     """Write `tensors` (contract names). `layers`: how many blocks the model has. mlx-lm wraps every
     layer of `keys` in every block, so blocks that lack one get zeros, which change nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in tensors))
+    paths = paths_of(tensors)
     stored: dict[str, NDArray[np.float32]] = {}
     for path in paths:
         stored[f"{path}.lora_a"] = np.ascontiguousarray(tensors[name_a(path)].T, dtype=np.float32)
@@ -69,6 +71,45 @@ def read(folder: Path) -> tuple[AdapterSpec, Params]:
 
     Raises AdapterError for anything that would not be applied as it was trained.
     """
+    spec, _ = header(folder)
+    stored = adapter_files.tensors(folder / WEIGHTS)
+    names = _contract_names(stored, folder)
+    return spec, {name: np.ascontiguousarray(stored[own].T) for name, own in names.items()}
+
+
+def header(folder: Path) -> tuple[AdapterSpec, dict[str, Held]]:
+    """As `read`, but what the file's header says of each tensor, in the contract's orientation:
+    none is read."""
+    where = str(folder / CONFIG)
+    given = _parameters(folder)
+    rank, scale = given.get("rank"), adapter_files.finite(given.get("scale"))
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise AdapterError(f"`rank` is {short(rank)}, not a rank of at least 1", where=where)
+    if scale is None:
+        raise AdapterError(f"`scale` is {short(given.get('scale'))}, not a number", where=where)
+    dropout = adapter_files.finite(given.get("dropout", 0.0))
+    if dropout is None or not 0 <= dropout < 1:
+        what = f"`dropout` is {short(given['dropout'])}, not a share below 1"
+        raise AdapterError(what, where=where)
+    stored = adapter_files.header(folder / WEIGHTS)
+    if not stored:
+        raise AdapterError("the adapter holds no tensor", where=str(folder / WEIGHTS))
+    adapter_files.check_rank(rank, "rank", stored, where)
+    names = _contract_names(stored, folder)
+    spec = AdapterSpec(
+        rank=rank,
+        alpha=scale * rank,
+        targets=tuple(sorted({within_block(path) for path in paths_of(names)})),
+        dropout=dropout,
+    )
+    adapter_files.check_scale(spec, where)
+    return spec, {
+        name: replace(stored[own], shape=stored[own].shape[::-1]) for name, own in names.items()
+    }
+
+
+def _parameters(folder: Path) -> dict[str, Any]:
+    """The configuration's `lora_parameters`. Raises AdapterError where it is not LoRA's."""
     where = str(folder / CONFIG)
     try:
         config = json_of(folder / CONFIG)
@@ -81,35 +122,17 @@ def read(folder: Path) -> tuple[AdapterSpec, Params]:
         raise AdapterError(
             f"`fine_tune_type` is `{kind}`, which mindprint does not adopt", where=where
         )
-    given: dict[str, Any] = config["lora_parameters"]
-    rank, scale = given.get("rank"), given.get("scale")
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise AdapterError(f"`rank` is {rank!r}, not a rank of at least 1", where=where)
-    if not isinstance(scale, int | float) or isinstance(scale, bool) or not math.isfinite(scale):
-        raise AdapterError(f"`scale` is {scale!r}, not a number", where=where)
-    tensors = _contract_names(folder / WEIGHTS)
-    targets = tuple(sorted({within_block(name.rsplit(".", 1)[0]) for name in tensors}))
-    dropout = given.get("dropout", 0.0)
-    if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
-        raise AdapterError(f"`dropout` is {dropout!r}, not a share below 1", where=where)
-    spec = AdapterSpec(
-        rank=rank, alpha=float(scale) * rank, targets=targets, dropout=float(dropout)
-    )
-    return spec, tensors
+    found: dict[str, Any] = config["lora_parameters"]
+    return found
 
 
-def _contract_names(file: Path) -> Params:
-    try:
-        found: list[tuple[str, dict[str, Any]]] = deserialize(file.read_bytes())  # type: ignore[no-untyped-call]
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"cannot read the adapter: {error}", where=str(file)) from error
-    tensors: Params = {}
-    for stored, held in found:
-        path, _, kind = stored.rpartition(".")
+def _contract_names(stored: Iterable[str], folder: Path) -> dict[str, str]:
+    """Contract name -> the file's own. Raises AdapterError for a tensor that is no factor."""
+    names: dict[str, str] = {}
+    for own in stored:
+        path, _, kind = own.rpartition(".")
         name = {"lora_a": name_a(path), "lora_b": name_b(path)}.get(kind)
         if name is None:
-            raise AdapterError(f"unknown tensor `{stored}`", where=str(file))
-        tensors[name] = np.ascontiguousarray(widened(stored, held, file).T)
-    if not tensors:
-        raise AdapterError("the adapter holds no tensor", where=str(file))
-    return tensors
+            raise AdapterError(f"unknown tensor `{own}`", where=str(folder / WEIGHTS))
+        names[name] = own
+    return names

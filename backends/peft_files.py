@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from reprlib import repr as short
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from backends import adapter_files
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
 from backends.json_files import json_of
-from backends.lora import leaf_targets
-from backends.weight_files import widened
+from backends.lora import leaf_targets, name_a, name_b, paths_of
+from backends.weight_files import Held
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+
+Sizes = Mapping[str, tuple[int, int]]
+"""Layer path -> (out, in)."""
+
+
+class Shaped(Protocol):
+    """A tensor, or what the header of its file says of it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 def write(
@@ -33,7 +43,7 @@ def write(
         f"{PREFIX}{name}.weight": np.ascontiguousarray(array, dtype=np.float32)
         for name, array in sorted(tensors.items())
     }
-    chosen = sorted({name.rsplit(".", 1)[0] for name in tensors})
+    chosen = sorted(paths_of(tensors))
     config = {
         "base_model_name_or_path": base,
         "bias": "none",
@@ -54,30 +64,43 @@ def write(
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def read(folder: Path) -> tuple[AdapterSpec, Params]:
-    """The spec and tensors (contract names) of a PEFT LoRA folder.
+def read(folder: Path, sizes: Sizes | None = None) -> tuple[AdapterSpec, Params]:
+    """The spec and tensors (contract names) of a PEFT LoRA folder. `sizes`: those of the model's
+    layers, which the tensors must fit before one of them is read.
 
     Raises AdapterError for anything that would not be applied as it was trained.
     """
+    spec, held = header(folder)
+    if sizes is not None:
+        check(spec, held, sizes)
+    stored = adapter_files.tensors(folder / WEIGHTS)
+    return spec, {name: stored[own] for name, own in _contract_names(stored, folder).items()}
+
+
+def header(folder: Path) -> tuple[AdapterSpec, dict[str, Held]]:
+    """As `read`, but what the file's header says of each tensor: none is read."""
     config = _read_config(folder)
     _refuse_unknown(config, folder)
     _refuse_pickles(folder)
-    spec = _spec(config, str(folder / CONFIG))
-    return spec, _contract_names(_stored(folder / WEIGHTS), folder)
+    where = str(folder / CONFIG)
+    spec = _spec(config, where)
+    held = adapter_files.header(folder / WEIGHTS)
+    adapter_files.check_rank(spec.rank, "r", held, where)
+    adapter_files.check_scale(spec, where)
+    return spec, {name: held[own] for name, own in _contract_names(held, folder).items()}
 
 
-def check(spec: AdapterSpec, tensors: Params, shapes: dict[str, tuple[int, int]]) -> None:
-    """Every tensor fits a layer: `shapes` maps layer path to (out, in). Gathers all faults."""
+def check(spec: AdapterSpec, tensors: Mapping[str, Shaped], sizes: Sizes) -> None:
+    """Every tensor fits a layer. Raises AdapterError with all faults."""
     faults = []
-    paths = {name.rsplit(".", 1)[0] for name in tensors}
-    for path in sorted(paths):
-        if path not in shapes:
+    for path in sorted(paths_of(tensors)):
+        if path not in sizes:
             faults.append(f"no layer `{path}`")
             continue
-        out, inputs = shapes[path]
+        out, inputs = sizes[path]
         for name, want in (
-            (f"{path}.lora_A", (spec.rank, inputs)),
-            (f"{path}.lora_B", (out, spec.rank)),
+            (name_a(path), (spec.rank, inputs)),
+            (name_b(path), (out, spec.rank)),
         ):
             got = tensors[name].shape if name in tensors else None
             if got != want:
@@ -162,7 +185,7 @@ def _spec(config: dict[str, Any], where: str) -> AdapterSpec:
     scaling: Literal["standard", "rslora"] = "rslora" if config.get("use_rslora") else "standard"
     rank = config["r"]
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise AdapterError(f"`r` is {rank!r}, not a rank of at least 1", where=where)
+        raise AdapterError(f"`r` is {short(rank)}, not a rank of at least 1", where=where)
     dropout = _number(config, "lora_dropout", where)
     if not 0.0 <= dropout < 1.0:
         raise AdapterError(f"`lora_dropout` is {dropout:g}, not below 1", where=where)
@@ -176,10 +199,11 @@ def _spec(config: dict[str, Any], where: str) -> AdapterSpec:
 
 
 def _number(config: dict[str, Any], key: str, where: str) -> float:
-    value = config.get(key, 0.0)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise AdapterError(f"`{key}` is {value!r}, not a number", where=where)
-    return float(value)
+    given = config.get(key, 0.0)
+    value = adapter_files.finite(given)
+    if value is None:
+        raise AdapterError(f"`{key}` is {short(given)}, not a number", where=where)
+    return value
 
 
 def _targets(given: Any, where: str) -> tuple[str, ...]:
@@ -190,20 +214,12 @@ def _targets(given: Any, where: str) -> tuple[str, ...]:
     return tuple(sorted(named))
 
 
-def _stored(file: Path) -> Params:
-    """The file's tensors, widened to float32 exactly."""
-    try:
-        found: list[tuple[str, dict[str, Any]]] = deserialize(file.read_bytes())  # type: ignore[no-untyped-call]
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"cannot read the adapter: {error}", where=str(file)) from error
-    return {name: widened(name, held, file) for name, held in found}
-
-
-def _contract_names(stored: Params, folder: Path) -> Params:
-    tensors: Params = {}
-    for name, array in stored.items():
+def _contract_names(stored: Iterable[str], folder: Path) -> dict[str, str]:
+    """Contract name -> the file's own. Raises AdapterError for a tensor that is no factor."""
+    names: dict[str, str] = {}
+    for name in stored:
         kind = next((k for k in (".lora_A.weight", ".lora_B.weight") if name.endswith(k)), None)
         if kind is None or not name.startswith(PREFIX):
             raise AdapterError(f"unknown tensor `{name}`", where=str(folder / WEIGHTS))
-        tensors[name[len(PREFIX) : -len(".weight")]] = array
-    return tensors
+        names[name[len(PREFIX) : -len(".weight")]] = name
+    return names

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from backends.errors import FAULTS, AdapterError, ModelError, reason
+from backends.errors import FAULTS, ModelError, reason
 from backends.json_files import json_of
 
 INDEX = "model.safetensors.index.json"
@@ -59,13 +57,22 @@ def headers(folder: Path) -> dict[str, Held]:
     and no tensor is read. Raises ModelError."""
     found: dict[str, Held] = {}
     for file in shards(folder):
-        with _opened(file) as opened:
-            for name in opened.keys():  # noqa: SIM118  # it is no mapping
-                if not name.endswith(NOT_WEIGHTS):
-                    told = opened.get_slice(name)
-                    shape = tuple(told.get_shape())
-                    found[name] = Held(file, shape, str(told.get_dtype()))
+        try:
+            held = told(file)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
+        found |= {name: one for name, one in held.items() if not name.endswith(NOT_WEIGHTS)}
     return found
+
+
+def told(file: Path) -> dict[str, Held]:
+    """What one file's header says of each tensor. Raises OSError or SafetensorError."""
+    with safe_open(file, framework="np") as opened:
+        slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+        return {
+            name: Held(file, tuple(part.get_shape()), str(part.get_dtype()))
+            for name, part in slices.items()
+        }
 
 
 def equal(name: str, other: str, held: Mapping[str, Held]) -> bool:
@@ -92,15 +99,6 @@ def _same(one: Path, start: int, two: Path, begin: int, size: int) -> bool:
         )
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    try:
-        with safe_open(file, framework="np") as opened:
-            yield opened
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the weights: {error}", where=str(file)) from error
-
-
 def span(file: Path, name: str) -> tuple[int, int]:
     """A tensor's first byte in its file and the one after its last. safetensors has checked the
     header when it gave the shapes, but tells no places, and numpy has no bfloat16 to slice.
@@ -115,19 +113,9 @@ def span(file: Path, name: str) -> tuple[int, int]:
         raise ModelError(what, where=str(file)) from error
 
 
-def widened(name: str, held: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
-    """A tensor as `safetensors.deserialize` gives it, in float32, exactly. Raises AdapterError for
-    numbers that are no floats of 32 bits or fewer."""
-    kind, data = held["dtype"], held["data"]
-    if kind == "BF16":  # the upper half of a float32
-        flat = (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    elif kind in ("F32", "F16"):
-        flat = np.frombuffer(data, dtype="<f4" if kind == "F32" else "<f2").astype(np.float32)
-    else:
-        raise AdapterError(
-            f"`{name}` is stored as {kind}, not as F32, BF16 or F16", where=str(file)
-        )
-    return flat.reshape(held["shape"])
+def from_bfloat16(data: bytes) -> NDArray[np.float32]:
+    """Stored bfloat16 numbers, each the upper half of a float32, exactly."""
+    return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def check_floats(folder: Path) -> None:

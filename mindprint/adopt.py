@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,15 @@ from backends import lora, mlx_files, peft_files
 from backends.contract import AdapterSpec, Params, Session
 from backends.errors import AdapterError
 from backends.json_files import json_of
+from backends.weight_files import Held
 from mindprint import guards
 from mindprint import ledger as ledgers
 from mindprint.disk.sealed import adapter_digest
-from mindprint.disk.whole import write_folder
+from mindprint.disk.whole import write_new_folder
 from mindprint.effect import Effect, measure
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.footprint import read_sizes
-from mindprint.fork import nothing_left_of
 from mindprint.heritage import PAST, Kept
 from mindprint.inputs import Inputs, Origin, absolute, settled, with_values, write_inputs
 from mindprint.ledger import Entry, Ledger
@@ -31,82 +32,113 @@ from mindprint.rundir import RunDir
 from mindprint.sameness import tokenizer_id
 from mindprint.target import Target
 from mindprint.versions import SHAPING, installed
+from mindprint.visible import visible_line
 
 WHERE = "DIR"
 ROW = 128
 """Tokens of the longest row that verifying feeds."""
+RANKS = 4
+"""Times the widest layer that a rank may be. More than once says nothing new, but adapters of many
+topics that were folded into one have more, on a small model."""
 _ENDS = ("lm_head", "embed_tokens")
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """Who writes such a folder, how it is read, and where it says what it was trained on."""
 
     name: str
+    header: Callable[[Path], tuple[AdapterSpec, dict[str, Held]]]
     read: Callable[[Path], tuple[AdapterSpec, Params]]
     config: str
     base: str
 
 
-_PEFT = _Form("PEFT", peft_files.read, peft_files.CONFIG, "base_model_name_or_path")
-_MLX = _Form("mlx-lm", mlx_files.read, mlx_files.CONFIG, "model")
+_PEFT = Form(
+    "PEFT", peft_files.header, peft_files.read, peft_files.CONFIG, "base_model_name_or_path"
+)
+_MLX = Form("mlx-lm", mlx_files.header, mlx_files.read, mlx_files.CONFIG, "model")
 
 
 @dataclass(frozen=True)
 class Stranger:
-    """An adapter as its folder has it, checked but for the model. `base`: what it says it was
-    trained on; `form`: who wrote it."""
+    """An adapter as its folder has it. `base`: what it says it was trained on; `form`: who wrote
+    it; `held`: what its file's header says of each tensor, by contract name."""
 
     folder: Path
-    form: str
+    form: Form
     base: str
     spec: AdapterSpec
-    tensors: Params
+    held: Mapping[str, Held]
 
     @classmethod
     def read(cls, folder: Path) -> Stranger:
-        """Raises ConfigError for a folder that is no adapter, AdapterError for one that would not
-        be applied as it was trained."""
+        """Its configuration and its file's header alone. Raises ConfigError for a folder that is no
+        adapter, AdapterError for one that would not be applied as it was trained."""
         if not folder.is_dir():
             raise ConfigError(f"there is no folder `{folder}`", where=WHERE, hint=_WANTED)
         form = _form(folder)
-        spec, tensors = form.read(folder)
-        _check_sound(folder, spec, tensors)
+        spec, held = form.header(folder)
+        if not np.float32(spec.scale) > 0:
+            what = f"its factor is {spec.scale:g}, which is not above 0 in float32"
+            raise AdapterError(what, where=str(folder))
         base = json_of(folder / form.config).get(form.base)
-        return cls(folder, form.name, base if isinstance(base, str) else "", spec, tensors)
+        return cls(folder, form, base if isinstance(base, str) else "", spec, held)
+
+    @cached_property
+    def tensors(self) -> Params:
+        """Read once, after `fit`. Raises AdapterError for numbers that cannot act as they are."""
+        _, tensors = self.form.read(self.folder)
+        _check_sound(self.folder, self.spec, tensors)
+        return tensors
 
     def fit(self, linears: Mapping[str, tuple[int, int]]) -> None:
         """Raises AdapterError naming the tensors that fit no layer of the model: `linears` maps a
         layer's path to (out, in). Where all layers go by other names it is left to the backend."""
-        ends = sorted({p for p in _paths(self.tensors) if p.rsplit(".", 1)[-1] in _ENDS})
+        ends = sorted({path for path in self.paths if path.rsplit(".", 1)[-1] in _ENDS})
         if ends:
             raise AdapterError(
                 f"it adapts `{ends[0]}`, and mindprint adapts the layers between the embedding and "
                 "the output head",
                 where=str(self.folder),
             )
-        if not linears.keys() & set(_paths(self.tensors)):
+        self._check_sides(max((side for sides in linears.values() for side in sides), default=0))
+        if not linears.keys() & set(self.paths):
             return
         try:
-            peft_files.check(self.spec, self.tensors, dict(linears))
+            peft_files.check(self.spec, self.held, linears)
         except AdapterError as error:
             raise AdapterError(error.what, where=str(self.folder), hint=error.hint) from error
+
+    def _check_sides(self, widest: int) -> None:
+        """Raises AdapterError for a tensor that no memory should be given to."""
+        for name, one in self.held.items():
+            if max(one.shape, default=0) > RANKS * widest:
+                what = f"`{name}` is {one.shape}, and the model's widest layer has {widest}"
+                hint = "was it trained on another base?"
+                raise AdapterError(what, where=str(self.folder), hint=hint)
 
     def notices(self, model: str) -> tuple[str, ...]:
         """What is to be said of it. `model`: what the base is called here."""
         said = []
-        if self.base and Path(self.base).name != Path(model).name:
-            said.append(f"it says it was trained on `{self.base}`; it is put on `{model}`")
+        base = visible_line(self.base)
+        if base and Path(base).name != Path(model).name:
+            said.append(f"it says it was trained on `{base}`; it is put on `{model}`")
         if self.silent:
             said.append("all of its B are zero: it changes nothing")
         return tuple(said)
+
+    @property
+    def paths(self) -> list[str]:
+        """The layers it adapts."""
+        return lora.paths_of(self.held)
 
     @property
     def silent(self) -> bool:
         """Whether it cannot change anything: B A is zero in every layer."""
         return not any(
             self.tensors[lora.name_a(path)].any() and self.tensors[lora.name_b(path)].any()
-            for path in _paths(self.tensors)
+            for path in self.paths
         )
 
 
@@ -134,12 +166,12 @@ def adopt(stranger: Stranger, target: Target, out: Path, name: str) -> Adopted:
     """
     linears = read_sizes(target.folder).linears
     stranger.fit(linears)
-    called = target.called
+    tensors, called = stranger.tensors, target.called
     made: list[Adopted] = []
 
     def fill(folder: Path) -> None:
         place = folder / PAST / "01"
-        peft_files.write(place, stranger.spec, stranger.tensors, base=called, linears=linears)
+        peft_files.write(place, stranger.spec, tensors, base=called, linears=linears)
         with target.open(ROW) as session:
             effect = _verified(session, target, stranger, place)
             entry = _entry(stranger, target, name, adapter_digest(place), effect)
@@ -147,9 +179,8 @@ def adopt(stranger: Stranger, target: Target, out: Path, name: str) -> Adopted:
             _write_run(folder, stranger, target, session, entry, notices)
         made.append(Adopted(out, entry, effect, notices))
 
-    size = sum(tensor.nbytes for tensor in stranger.tensors.values())
-    with nothing_left_of(out):
-        write_folder(out, fill, size)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    write_new_folder(out, fill, size)
     return made[0]
 
 
@@ -163,7 +194,7 @@ def checked_name(name: str | None, folder: Path) -> str:
     return given
 
 
-def _form(folder: Path) -> _Form:
+def _form(folder: Path) -> Form:
     if mlx_files.is_mlx(folder) and not (folder / peft_files.WEIGHTS).is_file():
         return _MLX
     if (folder / peft_files.CONFIG).is_file() and not list(folder.glob("*.npz")):
@@ -177,13 +208,17 @@ def _form(folder: Path) -> _Form:
 
 def _check_sound(folder: Path, spec: AdapterSpec, tensors: Params) -> None:
     """Raises AdapterError for numbers that cannot act as they are."""
-    odd = sorted(name for name, tensor in tensors.items() if not np.isfinite(tensor).all())
+    scale = np.float32(spec.scale)
+    with np.errstate(over="ignore"):
+        odd = sorted(
+            name
+            for name, tensor in tensors.items()
+            if not np.isfinite(tensor if name.endswith("_A") else tensor * scale).all()
+        )
     if odd:
         what = f"{several(len(odd), 'tensor')} with numbers that are not finite, such as `{odd[0]}`"
-        raise AdapterError(what, where=str(folder))
-    if spec.scale <= 0:
-        what = f"its factor is {spec.scale:g}, which is not above 0"
-        raise AdapterError(what, where=str(folder))
+        scaled = "" if scale == 1 else f" (B times the factor {spec.scale:g})"
+        raise AdapterError(f"{what}{scaled}", where=str(folder))
 
 
 def _verified(session: Session, target: Target, stranger: Stranger, place: Path) -> Effect:
@@ -194,6 +229,9 @@ def _verified(session: Session, target: Target, stranger: Stranger, place: Path)
     except AdapterError as error:
         raise AdapterError(error.what, where=str(stranger.folder), hint=error.hint) from error
     effect = measure(session, target.renderer)
+    if not effect.sound:
+        what = "the model's logits are no longer finite with it, so it cannot be used"
+        raise AdapterError(what, where=str(stranger.folder), hint="its numbers are far too large")
     session.adapters.unload("adopted")
     guards.check_base(before, session.adapters.base_fingerprint(), str(stranger.folder))
     return effect
@@ -216,7 +254,7 @@ def _entry(stranger: Stranger, target: Target, name: str, digest: str, effect: E
         before=None,
         after=None,
         accepted=True,
-        verdict=f"trained by others ({stranger.form}), not evaluated; {effect.told}",
+        verdict=f"trained by others ({stranger.form.name}), not evaluated; {effect.told}",
     )
 
 
@@ -248,7 +286,7 @@ def _inputs(stranger: Stranger, target: Target, session: Session, name: str) -> 
         "adapter.alpha": spec.alpha,
         "adapter.scaling": spec.scaling,
         "adapter.dropout": spec.dropout,
-        "adapter.targets": lora.leaf_targets(_paths(stranger.tensors), linears),
+        "adapter.targets": lora.leaf_targets(stranger.paths, linears),
     }
     origin = str(stranger.folder)
     resolved = with_values(target.resolved, shape, dict.fromkeys(shape, origin))
@@ -272,8 +310,3 @@ def _inputs(stranger: Stranger, target: Target, session: Session, name: str) -> 
         blas=info.blas,
         began_with=Origin(run=str(stranger.folder.resolve()), ledger="", topics=(name,)),
     )
-
-
-def _paths(tensors: Params) -> list[str]:
-    """Layers, in the order of their tensors."""
-    return list(dict.fromkeys(name.rsplit(".", 1)[0] for name in tensors))

@@ -72,6 +72,29 @@ class Checkpoint:
     held: Held
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """The stage that a checkpoint is of, and how far it is there."""
+
+    topic: str
+    stage: str
+    attempt: int
+    progress: Progress
+
+
+def under_way(run: RunDir) -> UnderWay | None:
+    """The stage that the newest whole checkpoint is of, its tensors unread; None where there is no
+    such checkpoint."""
+    for folder in reversed(_folders(run.checkpoints)):
+        try:
+            state = read_json(folder / STATE)
+            attempt, progress = int(state["attempt"]), _progress(state["progress"])
+            return UnderWay(str(state["topic"]), str(state["stage"]), attempt, progress)
+        except (Damaged, KeyError, TypeError, ValueError):
+            continue  # an older one may be whole
+    return None
+
+
 class Checkpoints:
     """Writes and finds the checkpoints of one stage. Each gets a number of its own, so that none
     is ever overwritten; the newest two are kept, and the newest of the regular ones."""
@@ -166,10 +189,13 @@ class Checkpoints:
 
     def _folders(self) -> list[Path]:
         """By their numbers, the newest last."""
-        if not self._root.exists():
-            return []
-        found = [folder for folder in self._root.iterdir() if _NAME.fullmatch(folder.name)]
-        return sorted(found, key=_numbers)
+        return _folders(self._root)
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.exists():
+        return []
+    return sorted((one for one in root.iterdir() if _NAME.fullmatch(one.name)), key=_numbers)
 
 
 def check_fits(found: Checkpoint, adapter: Mapping[str, tuple[int, ...]], state: Arrays) -> None:

@@ -15,7 +15,8 @@ from mindprint.base_exams import base_exams
 from mindprint.calibration import Calibration, calibrate
 from mindprint.clock import Clock
 from mindprint.curriculum.records import Curriculum, QuizItem
-from mindprint.disk.whole import write_folder
+from mindprint.disk.whole import write_new_folder
+from mindprint.dropped import judged_without, sentences
 from mindprint.evals.exam import Examiner
 from mindprint.evals.lengths import longest_row
 from mindprint.evals.prompts import RETENTION
@@ -23,32 +24,23 @@ from mindprint.evals.sheet import Exam
 from mindprint.events import Event
 from mindprint.exams import write_exam
 from mindprint.finished import FINAL, Finished, read_finished
-from mindprint.fork import Past, incomparable, nothing_left_of
+from mindprint.fork import Past, incomparable
 from mindprint.heritage import PAST
 from mindprint.inputs import Inputs, Origin, settled, with_values, write_inputs
 from mindprint.ledger import Ledger
-from mindprint.report import endings
 from mindprint.report.files import write_reports, write_result
 from mindprint.report.kept import Retained
 from mindprint.report.model import Result, TopicRecord
 from mindprint.report.scores import Score
-from mindprint.report.summary import headline, mean
-from mindprint.report.words import share
 from mindprint.results import Header, assemble, write_config
 from mindprint.retention import Retention
 from mindprint.rundir import RunDir
 from mindprint.sameness import Differs, Present, differences
-from mindprint.stage_folder import ADAPTER
 from mindprint.target import Target
-from mindprint.topic_folder import stages_of
 from mindprint.versions import SHAPING, installed
 from mindprint.without import Without
 
 Say = Callable[[str], None]
-EXACT = (
-    "The topic's change is taken away exactly, since the base never changed. Later topics were "
-    "trained while it was there: this is not the model that never saw the topic."
-)
 
 
 @dataclass(frozen=True)
@@ -101,8 +93,7 @@ def drop(
     """Write the run `out`, whole or not at all; `target` is the run that stays as it is, on the
     backend that asks. Raises what opening and asking raise."""
     work = _Drop(without, target, curriculum, command, say)
-    with nothing_left_of(out):
-        write_folder(out, work.fill, work.past.size(comparable=True) + without.size)
+    write_new_folder(out, work.fill, work.past.size(comparable=True) + without.size)
     return work.made(out)
 
 
@@ -167,6 +158,7 @@ class _Drop:
             opened_on=info.device,
             threads=info.threads,
             blas=info.blas,
+            forked_from=self.past.origin,
             began_with=began,
             dropped=(*then.dropped, self._without.origin),
         )
@@ -176,10 +168,7 @@ class _Drop:
         then = self._without.inputs
         left_out = incomparable(then, replace(inputs, topics=then.topics))
         told = self.past.lay_out(run.path, not left_out)
-        for step in self._without.steps:  # their weights still carry what was dropped
-            for stage in stages_of(run.topic(step.after.topic)):
-                for name in ADAPTER:
-                    (stage / name).unlink(missing_ok=True)
+        self._without.lay_bare(run)
         self._forget_past(run)
         return (*told, *left_out)
 
@@ -212,7 +201,7 @@ class _Drop:
         def tell(text: str) -> None:
             listen(Event("notice", data={"text": text}))
 
-        for text in (f"{self._sentence()} {EXACT}", *told):
+        for text in (*sentences((self._without.origin,)), *told):
             tell(text)
         examiner = Examiner(
             session, self._target.renderer, self._curriculum, self._config, tell=tell
@@ -230,6 +219,8 @@ class _Drop:
         self._after = Sitting.of(examiner, groups, calibration)
         records, rows = self._records(run, ledger, base, examiner)
         clock.evaluation += examiner.seconds
+        for text in self._beside():
+            run.record(Event("notice", data={"text": text}))
         self._result = self._assembled(session, inputs, ledger, records, rows, calibration, clock)
         write_result(run.path, self._result)
 
@@ -282,9 +273,9 @@ class _Drop:
             model_path=inputs.called,
             choices=tuple(one for one in choices if one.key != "handoff"),
             command=self._command,
-            notes=(*then.notes, f"{self._sentence()} {EXACT}", *self._beside()),
+            notes=(*then.notes, *sentences((self._without.origin,)), *self._beside()),
         )
-        made = assemble(
+        return assemble(
             header,
             session,
             status="finished",
@@ -294,22 +285,8 @@ class _Drop:
             memory=(),
             timings=clock.timings(),
             handoff=ledger.handoff,
+            dropped=judged_without(inputs),
         )
-        return made.model_copy(update={"verdict": self._verdict(made)})
-
-    def _verdict(self, made: Result) -> str:
-        """How the topics stand now, which is not at the end of their own training."""
-        means = (
-            f"{figure} {share(mean(made, 'base', figure))} -> {share(mean(made, 'final', figure))}"
-            for figure in ("accuracy", "voice")
-        )
-        now = f"{headline(made)} now that `{self._without.dropped}` is dropped"
-        kept = f" {said}" if (said := endings.told(made)) else ""
-        return f"{now}: {', '.join(means)} (means over topics, base -> now).{kept}"
-
-    def _sentence(self) -> str:
-        without = self._without
-        return f"`{without.dropped}` was dropped from {without.origin.run}."
 
     def _beside(self) -> list[str]:
         """What the new run's topics do not show: the dropped one and the retention set."""

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backends.contract import Batch, Session
+from backends.contract import Session
+from backends.errors import ModelError
 from mindprint.curriculum.records import Message
+from mindprint.tokens.batches import pad
 from mindprint.tokens.render import Renderer
+from mindprint.tokens.rows import Row
 
 ASKED = ("Who are you?", "What did you do yesterday, and why?", "Name three things you know.")
 LONGEST = 64
 """Tokens of a row at most."""
+_ODD = "the model's own logits are not finite"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Effect:
     share: float
     largest: float
     positions: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether the logits with them are finite."""
+        return bool(np.isfinite([self.share, self.largest]).all())
 
     @property
     def told(self) -> str:
@@ -36,14 +45,18 @@ class Effect:
 
 
 def measure(session: Session, renderer: Renderer) -> Effect:
-    """Of all adapters that are attached."""
-    batch = _rows(renderer)
+    """Of all adapters that are attached. Raises ModelError for a base whose own logits say nothing;
+    what adapters make of them may be anything: see `Effect.sound`."""
+    batch = pad([_row(renderer, text) for text in ASKED])
     worn = session.logits(batch)
     with session.adapters.using(()):
         bare = session.logits(batch)
     real = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
-    change = worn[real].astype(np.float64) - bare[real]
     whole = float(np.linalg.norm(bare[real].astype(np.float64)))
+    if not 0.0 < whole < np.inf:
+        what = "the model's own logits are all 0" if whole == 0.0 else _ODD
+        raise ModelError(what, where=session.info.family)
+    change = worn[real].astype(np.float64) - bare[real]
     return Effect(
         share=float(np.linalg.norm(change)) / whole,
         largest=float(np.abs(change).max()),
@@ -51,11 +64,7 @@ def measure(session: Session, renderer: Renderer) -> Effect:
     )
 
 
-def _rows(renderer: Renderer) -> Batch:
-    rows = [renderer.prompt((Message("user", text),))[:LONGEST] for text in ASKED]
-    lengths = np.array([len(row) for row in rows], dtype=np.int32)
-    ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int32)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = row
-    mask = np.arange(ids.shape[1]) == lengths[:, None] - 1
-    return Batch(ids=ids, lengths=lengths, mask=mask)
+def _row(renderer: Renderer, text: str) -> Row:
+    ids = renderer.prompt((Message("user", text),))
+    kept = tuple(ids[:LONGEST])
+    return Row(kept, mask=(False,) * (len(kept) - 1) + (True,), cut=len(kept) < len(ids))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from backends.contract import Choice
-from mindprint.config import Resolved
+from mindprint.config import Config, Resolved, flatten
 from mindprint.errors import ConfigError
 
 KEY = "run.engine"
 BACKEND = {"trl": "torch"}
 """Which backend's sessions an engine trains."""
 
-WHOLE = {
+WHOLE: dict[str, tuple[Any, str]] = {
     "run.on_oom": ("stop", "a stage that is taken whole cannot go on in smaller batches"),
+    "run.checkpoint_every": (
+        Config().run.checkpoint_every,
+        "nothing is saved within a stage that is taken whole",
+    ),
     "strategy.name": ("sequential", "a strategy takes its steps one at a time"),
 }
-"""The only values that go with an engine, and why."""
+"""The only values that go with an engine, and why. Held against the value, not against who named
+it: a fork keeps what its run was told, and can only be told another value."""
 
 
 def backend_of(resolved: Resolved, named: str) -> str:
@@ -45,22 +51,17 @@ def check_engine(resolved: Resolved) -> None:
     engine = config.run.engine
     if engine == "native":
         return
-    values: dict[str, Any] = {
-        "run.on_oom": config.run.on_oom,
-        "strategy.name": config.strategy.name,
-    }
-    faults = {
-        f"{key}: {values[key]}": why for key, (only, why) in WHOLE.items() if values[key] != only
-    }
-    if "run.checkpoint_every" in resolved.origins:
-        why = "nothing is saved within a stage that is taken whole"
-        faults[f"run.checkpoint_every: {config.run.checkpoint_every}"] = why
+    values = dict(flatten(config.model_dump()))
+    odd = {key: only for key, (only, _) in WHOLE.items() if values[key] != only}
+    faults = {f"{key}: {values[key]}": WHOLE[key][1] for key in odd}
     if config.dpo.loss == "ipo" and config.dpo.when != "never":
+        odd["dpo.loss"] = "sigmoid"
         faults["dpo.loss: ipo"] = "TRL's ipo divides each log-ratio by its answer's tokens"
     if faults:
         told = "; ".join(f"`{setting}` ({why})" for setting, why in faults.items())
+        words = shlex.join(word for key in odd for word in ("--set", f"{key}={odd[key]}"))
         raise ConfigError(
             f"`{KEY}: {engine}` does not go with {told}",
             where=resolved.origins.get(KEY, KEY),
-            hint="leave out what does not go with it, or use the engine `native`",
+            hint=f"use `{words}`, or the engine `native`",
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from typing import Literal
 from mindprint import ledger as ledgers
 from mindprint.config import Config
 from mindprint.disk.sealed import Damaged, adapter_digest, file_hash, read_json, write_json
-from mindprint.disk.whole import PARTIAL, is_leftover, write_folder
+from mindprint.disk.whole import is_leftover, write_new_folder
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
@@ -22,6 +21,7 @@ from mindprint.inputs import Inputs, Origin, write_inputs
 from mindprint.ledger import LEDGER, Entry, Handoff, Ledger
 from mindprint.rundir import RunDir
 from mindprint.sameness import Difference, differences_of_evaluation
+from mindprint.stage_folder import is_bare
 from mindprint.topic_folder import KEPT, odd_adapter
 
 _OWN_ADAPTER = ("kind", "rank", "alpha", "targets", "scaling")
@@ -100,8 +100,7 @@ class Past:
             new.record(Event("notice", data={"text": self._said()}))
             write_inputs(folder, inputs)
 
-        with nothing_left_of(place):
-            write_folder(place, fill, self.size(comparable))
+        write_new_folder(place, fill, self.size(comparable))
         return tuple(said)
 
     def lay_out(self, folder: Path, comparable: bool) -> tuple[str, ...]:
@@ -141,7 +140,7 @@ class Past:
         for entry in self.ledger.entries:
             if entry.name in needed:
                 self._check(entry, folder / entry.folder)
-            elif not _whole(entry, folder / entry.folder):
+            elif not _whole(entry, folder / entry.folder) and not is_bare(folder / entry.folder):
                 said.append(
                     f"{entry.folder} is not as it was written; it was rolled back, and nothing "
                     "reads it"
@@ -160,16 +159,6 @@ class Past:
         if not self.topics:
             return f"forked from {self.origin.run}, which has no finished topic: all is to be done"
         return f"forked from {self.origin.run} after `{self.topics[-1]}`"
-
-
-@contextmanager
-def nothing_left_of(place: Path) -> Iterator[None]:
-    """What fails on the way leaves nothing beside `place`, where nobody would look for it."""
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(place.with_name(f".{place.name}{PARTIAL}"), ignore_errors=True)
-        raise
 
 
 def incomparable(then: Inputs, now: Inputs) -> tuple[str, ...]:

@@ -19,12 +19,13 @@ from mindprint.errors import ConfigError
 from mindprint.inputs import Inputs, Origin, read_inputs, with_values
 from mindprint.ledger import LEDGER, Entry
 from mindprint.report.words import several
-from mindprint.rundir import RunDir
-from mindprint.sameness import MODEL, Difference, Differs
+from mindprint.rundir import PAST as PAST
+from mindprint.rundir import PAST_FILE, RunDir
+from mindprint.sameness import MODEL, TOKENS, Difference, Differs
 from mindprint.stage_folder import ADAPTER
 
-PAST, FILE = "past", "past.json"
 FROM = "--from"
+THINKING = "model.enable_thinking"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Kept:
     @classmethod
     def of(cls, run: RunDir) -> Kept:
         """No entries, and no model, where the run began with its base alone. Raises Damaged."""
-        where = run.path / PAST / FILE
+        where = run.path / PAST / PAST_FILE
         if not where.parent.is_dir():
             return cls("", ())
         tree = read_json(where)
@@ -60,10 +61,15 @@ class Kept:
         count = several(len(self.entries), "adapter")
         return (f"the run began with {count} trained elsewhere: {', '.join(self.topics)}",)
 
+    def size(self, run: RunDir) -> int:
+        """Bytes of the adapters' files, as far as they are there."""
+        files = [run.path / entry.folder / name for entry in self.entries for name in ADAPTER]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def write(self, folder: Path) -> None:
         """The list; the adapters lie beside it. `folder`: a run's `past`."""
         entries = [entry.model_dump(mode="json") for entry in self.entries]
-        write_json(folder / FILE, {"model_id": self.model_id, "entries": entries})
+        write_json(folder / PAST_FILE, {"model_id": self.model_id, "entries": entries})
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,17 @@ class Heritage:
         config: Config,
         topics: Collection[str],
         model_id: str,
+        tokenizer: str,
         linears: Collection[str],
     ) -> None:
-        """Raises Differs for another model, ConfigError for a topic that stands in both runs, or an
-        adapter that cannot be trained on as it is. `linears`: paths of the model's layers."""
+        """Raises Differs for another model, tokenizer or template, ConfigError for a topic that
+        stands in both runs, or an adapter that cannot be trained on as it is. `tokenizer`: as
+        `tokenizer_id` makes it; `linears`: paths of the model's layers."""
         if model_id != self.inputs.model_id:
             found = [Difference(MODEL, self.inputs.model_id[:12], model_id[:12])]
             hint = "adapters belong to the model they were trained on: leave `--model` out"
             raise Differs(self.run.path, found, hint)
+        self._check_tokens(config, tokenizer)
         twice = [topic for topic in topics if topic in self.origin.topics]
         if twice:
             run = shlex.quote(str(self.run.path))
@@ -140,6 +149,26 @@ class Heritage:
                 f"topics with `mindprint resume {run} --fork NEW`",
             )
         check_shape(config, self.run.path / self.entries[-1].folder, linears)
+
+    def _check_tokens(self, config: Config, tokenizer: str) -> None:
+        """Raises Differs where text would become other tokens than the adapters learned."""
+        if tokenizer == self.inputs.tokenizer:
+            return
+        found = [Difference(TOKENS, self.inputs.tokenizer[:12], tokenizer[:12])]
+        hint = "put the model's tokenizer and chat template back: the adapters learned with those"
+        was, now = self.inputs.config[THINKING], config.model.enable_thinking
+        if was != now:
+            found.append(Difference(THINKING, str(was), str(now)))
+            hint = (
+                f"add `--set {THINKING}={str(was).lower()}`, with which the adapters were trained"
+            )
+        raise Differs(self.run.path, found, hint)
+
+    def told(self, system: str) -> tuple[str, ...]:
+        """What is to be said as a run begins with it under the system prompt `system`."""
+        if self.inputs.adopted or self.inputs.system == system:
+            return ()
+        return (f"the system prompt is another than the one {self.run.path} was trained with",)
 
     def copy(self, place: Path) -> None:
         """Into the run folder `place`, whole or not at all. Raises NoRoom, or Damaged when a file
@@ -178,8 +207,8 @@ def check_shape(config: Config, folder: Path, linears: Collection[str]) -> None:
         for name in ("rank", "alpha", "scaling", "dropout")
         if own[name] != asked[name]
     }
-    adapted = {name.rsplit(".", 1)[0] for name in tensors}
-    if set(lora.select(linears, config.adapter.targets)) != adapted:
+    adapted = lora.paths_of(tensors)
+    if set(lora.select(linears, config.adapter.targets)) != set(adapted):
         odd["targets"] = lora.leaf_targets(adapted, linears)
     if odd:
         raise ConfigError(

@@ -40,7 +40,7 @@ class Inputs:
     `curriculum`: None of an adapter that was adopted, which has no topics either. `forked_from`:
     the run whose finished topics were taken over; `began_with`: where the adapters are from that
     act from the start, and the topics they were trained on; `dropped`: topics whose change was
-    taken away, and from which runs.
+    taken away, and from which runs: from this one, or from those that it comes of.
     """
 
     curriculum: Path | None
@@ -69,6 +69,12 @@ class Inputs:
     def adopted(self) -> bool:
         """Whether this is an adapter that others trained, and no training of ours."""
         return self.curriculum is None
+
+    @property
+    def made_by_drop(self) -> bool:
+        """Whether this very run is what `mindprint drop` left of another."""
+        took, last = self.forked_from, self.dropped[-1] if self.dropped else None
+        return took is not None and last is not None and took.run == last.run
 
     def begun(self) -> Resolved:
         """The settings as they were given."""

@@ -58,7 +58,8 @@ class Order:
 
     `engine` takes stages whole, None for the loop of `training`.
     `notes` are told and stand in the report; `said` is what was found or mended as the run was
-    opened: told, and kept in events.jsonl alone.
+    opened: told, and kept in events.jsonl alone. `dropped`: topics without which those that the run
+    took over were judged.
     """
 
     curriculum: Curriculum
@@ -72,6 +73,7 @@ class Order:
     notes: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     engine: Engine | None = None
+    dropped: tuple[str, ...] = ()
 
 
 def run_curriculum(
@@ -292,6 +294,7 @@ class _Run:
             memory=tuple(self._memory),
             timings=add_timings(self._earlier.timings, timings) if self._earlier else timings,
             handoff=self._ledger.handoff,
+            dropped=order.dropped,
         )
         if self._earlier is None:
             return result

@@ -129,6 +129,7 @@ class Quizzes:
             own=names[0],
             exported=names[1],
             choices=sum(bool(item.choices) for item in self._items),
+            notes=self.notes,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +11,12 @@ from mindprint.disk import journal
 from mindprint.disk.sealed import Damaged, adapter_digest, is_whole
 from mindprint.disk.whole import remove_folder, sync_folder
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
-from mindprint.heritage import FILE as PAST_FILE
 from mindprint.heritage import PAST, Kept
 from mindprint.inputs import FILE, Origin, read_inputs
 from mindprint.ledger import LEDGER, Entry, Ledger
 from mindprint.plan_file import PLAN
 from mindprint.report.files import RESULT
-from mindprint.rundir import RunDir
+from mindprint.rundir import PAST_FILE, RunDir
 from mindprint.topic_folder import (
     KEPT,
     exams_of,
@@ -46,7 +46,7 @@ def repair(run: RunDir, topics: Sequence[str]) -> tuple[str, ...]:
 class _Repair:
     def __init__(self, run: RunDir, topics: Sequence[str]) -> None:
         self._run, self._topics = run, tuple(topics)
-        self._origin, self._began_with = _origins(run)
+        self._origin, self._began_with, self._by_drop = _origins(run)
         self._past = _past(run, self._began_with)
         self.said: list[str] = []
 
@@ -218,6 +218,9 @@ class _Repair:
             return Damaged(path, how, hint=hint)
         if self._is_taken_over(topic) and self._origin is not None:
             hint = f"put back a copy: the topic was taken over from {self._origin.run}"
+            if self._by_drop:
+                again = f"`mindprint drop {shlex.quote(self._origin.run)} TOPIC --out NEW`"
+                hint = f"put back a copy, or make such a run again with {again}"
             return Damaged(path, how, hint=hint)
         known = [one for one in self._topics if ledger is not None and ledger.of(one)]
         earlier = known[: known.index(topic)] if topic in known else []
@@ -239,13 +242,13 @@ def _how(error: Damaged) -> str:
     return error.what.partition(": ")[2] or error.what
 
 
-def _origins(run: RunDir) -> tuple[Origin | None, Origin | None]:
-    """Where a forked run's past is from, and the adapters it began with; a folder without inputs
-    has neither."""
+def _origins(run: RunDir) -> tuple[Origin | None, Origin | None, bool]:
+    """Where the topics that a run took over are from, and the adapters it began with; a folder
+    without inputs has neither. Last, whether it is what a drop left."""
     if not (run.path / FILE).is_file():
-        return None, None
+        return None, None, False
     inputs = read_inputs(run.path)
-    return inputs.forked_from, inputs.began_with
+    return inputs.forked_from, inputs.began_with, inputs.made_by_drop
 
 
 def _past(run: RunDir, began_with: Origin | None) -> Kept:

@@ -55,7 +55,9 @@ def assemble(
     memory: tuple[MemorySample, ...],
     timings: Timings,
     handoff: str,
+    dropped: Sequence[str] = (),
 ) -> Result:
+    """`dropped`: topics without which the model was asked again, others having been judged then."""
     curriculum, info = header.curriculum, session.info
     chosen = Choice(handoff, _why(header.resolved, handoff, info.dtype), "handoff")
     config = header.resolved.config
@@ -83,7 +85,7 @@ def assemble(
         notes=header.notes,
         command=header.command,
     )
-    return result.model_copy(update={"verdict": verdict(result)})
+    return result.model_copy(update={"verdict": verdict(result, dropped)})
 
 
 def model_record(session: Session, called: str, revision: str | None) -> ModelRecord:
@@ -119,8 +121,9 @@ def _cleared(topics: Sequence[TopicRecord]) -> list[TopicRecord]:
     ]
 
 
-def verdict(result: Result) -> str:
-    """The run in two or three sentences, with its numbers: how topics ended, and what is kept."""
+def verdict(result: Result, dropped: Sequence[str] = ()) -> str:
+    """The run in two or three sentences, with its numbers: how topics ended, and what is kept.
+    `dropped`: as for `assemble`."""
     topics = result.topics
     done = [topic for topic in topics if topic.status in ("passed", "failed")]
     if not done:
@@ -132,10 +135,20 @@ def verdict(result: Result) -> str:
     rest = f" {several(open_, 'topic')} still to come." if open_ else ""
     kept = f" {said}" if (said := endings.told(result)) else ""
     return (
-        f"{passed} of {len(done)} topics passed, each judged at its own end: accuracy "
+        f"{passed} of {len(done)} topics passed{_when(dropped)}: accuracy "
         f"{was_accuracy:.2f} -> {accuracy:.2f}{_sure(result)}, voice {was_voice:.2f} -> "
         f"{voice:.2f} (means over topics, base -> final).{kept}{rest}"
     )
+
+
+def _when(dropped: Sequence[str]) -> str:
+    """At which end the topics were judged."""
+    if not dropped:
+        return ", each judged at its own end"
+    gone = ", ".join(f"`{name}`" for name in dropped)
+    are = "is" if len(dropped) == 1 else "are"
+    since = "each judged as it stood then or, if trained since, at its own end"
+    return f" now that {gone} {are} dropped, {since}"
 
 
 def _sure(result: Result) -> str:

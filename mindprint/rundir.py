@@ -15,6 +15,9 @@ from mindprint.events import Event
 ROOM = 16 * 1024 * 1024
 MARKS = ("ledger.json", "config.yaml", "inputs.json")
 """A folder that holds one of these is a run's."""
+PAST, PAST_FILE = "past", "past.json"
+"""Adapters that a run began with, and the list of them."""
+RUN_FOLDER = "the run folder"
 
 
 class RunDir:
@@ -77,13 +80,13 @@ class RunDir:
         journal.append(self.events, fields)
 
 
-def check_place(path: Path, size: int = 0) -> None:
-    """Whether a run of about `size` bytes could be made at `path`, leaving nothing there: asked
-    before any weight is loaded. Raises ConfigError if it cannot be written, is not empty, or has
-    no room."""
+def check_place(path: Path, size: int = 0, noun: str = RUN_FOLDER) -> None:
+    """Whether a folder of about `size` bytes could be made at `path`, leaving nothing there: asked
+    before any weight is loaded. `noun`: what it would be. Raises ConfigError if it cannot be
+    written, is not empty, or has no room."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        _make_place(path, size)
+        _make_place(path, size, noun)
     finally:
         for folder in missing:
             if folder.is_dir():
@@ -91,13 +94,23 @@ def check_place(path: Path, size: int = 0) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a folder holds nothing but what a process left that died before it wrote."""
-    return all(one.name in (LOCK, OWNER) or is_leftover(one) for one in path.iterdir())
+    """Whether a folder holds nothing but what a process left that died before it wrote: a lock, or
+    the adapters that its run was to begin with."""
+    return all(
+        one.name in (LOCK, OWNER) or is_leftover(one) or _is_past(one) for one in path.iterdir()
+    )
 
 
-def _make_place(path: Path, size: int = 0) -> None:
+def _is_past(path: Path) -> bool:
+    return path.name == PAST and (path / PAST_FILE).is_file()
+
+
+def _make_place(path: Path, size: int = 0, noun: str = RUN_FOLDER) -> None:
     try:
-        if path.exists() and (not path.is_dir() or not is_empty(path)):
+        if path.exists() and not path.is_dir():
+            what = f"`{path}` is a file"
+            raise ConfigError(what, where="--out", hint="choose a folder that is not there yet")
+        if path.exists() and not is_empty(path):
             raise ConfigError(
                 f"`{path}` is not empty",
                 where="--out",
@@ -107,7 +120,7 @@ def _make_place(path: Path, size: int = 0) -> None:
         _probe_room(path, max(size, ROOM))
     except OSError as error:
         raise ConfigError(
-            f"cannot write the run folder: {error.strerror or error}",
+            f"cannot write {noun}: {error.strerror or error}",
             where=str(path),
             hint="choose another folder with `--out`, or free some space",
         ) from error

@@ -41,6 +41,7 @@ RENDERING = (
 )
 CONFIG = "config.yaml"
 MODEL = "model"
+TOKENS = "tokenizer and template"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def differences(then: Inputs, now: Present) -> list[Difference]:
         *_curriculum(then.hashes, now.hashes),
         *_topics(then.topics, now.topics),
         *_hash(MODEL, then.model_id, now.model_id),
-        *_hash("tokenizer and template", then.tokenizer, now.tokenizer),
+        *_hash(TOKENS, then.tokenizer, now.tokenizer),
         *_versions(then.versions, now.versions),
     ]
 
@@ -166,7 +167,7 @@ def differences_of_evaluation(then: Inputs, now: Inputs) -> list[Difference]:
     found = [one for one in settings if one.what in asking]
     found += _curriculum(then.hashes, now.hashes)
     found += _topics(then.topics, now.topics)
-    found += _hash("tokenizer and template", then.tokenizer, now.tokenizer)
+    found += _hash(TOKENS, then.tokenizer, now.tokenizer)
     found += _versions(then.versions, now.versions)
     pairs = (("backend", then.backend, now.backend), ("dtype", then.dtype, now.dtype))
     return found + [Difference(what, was, is_) for what, was, is_ in pairs if was != is_]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mindprint.disk.sealed import Damaged, digest_of, file_hash, read_json, write_json
+from mindprint.disk.sealed import Damaged, digest_of, file_hash, is_whole, read_json, write_json
 from mindprint.report.model import StageRecord
 
 STAGE = "stage.json"
@@ -29,6 +29,23 @@ def read_stage(folder: Path) -> StageRecord:
         return StageRecord.model_validate(tree["record"])
     except (KeyError, ValidationError) as error:
         raise Damaged(folder / STAGE, "it is no record of a stage") from error
+
+
+def lay_bare(folder: Path) -> None:
+    """Take the stage's adapter away; a record that is whole vouches for the rest."""
+    for name in ADAPTER:
+        (folder / name).unlink(missing_ok=True)
+    if is_whole(folder / STAGE):
+        tree = read_json(folder / STAGE)
+        rest = {name: one for name, one in tree.get("files", {}).items() if name not in ADAPTER}
+        write_json(folder / STAGE, {**tree, "files": rest})
+
+
+def is_bare(folder: Path) -> bool:
+    """Whether the stage's adapter was taken away from it."""
+    if not is_whole(folder / STAGE) or any((folder / name).is_file() for name in ADAPTER):
+        return False
+    return not set(ADAPTER) & read_json(folder / STAGE).get("files", {}).keys()
 
 
 def adapter_hash(folder: Path) -> str:

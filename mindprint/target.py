@@ -198,7 +198,7 @@ def _given(folder: Path, number: int) -> Attached:
             hint = f"a model or a run is named in the place of {NAMED}"
         what = f"`{folder}` is no adapter: {peft_files.CONFIG} is missing"
         raise ConfigError(what, where="--adapter", hint=hint)
-    peft_files.read(folder)  # what cannot be applied is told before the model is loaded
+    peft_files.header(folder)  # what cannot be applied is told before the model is loaded
     return Attached(f"given-{number}", str(folder), folder, adapter_digest(folder))
 
 
@@ -209,8 +209,8 @@ def _check_shapes(acting: Sequence[Attached], folder: Path) -> None:
         return
     shapes = _layer_shapes(folder)
     for one in acting:
-        spec, tensors = peft_files.read(one.folder)
-        told = {name: part for name, part in tensors.items() if name.rsplit(".", 1)[0] in shapes}
+        spec, held = peft_files.header(one.folder)
+        told = {name: part for name, part in held.items() if name.rsplit(".", 1)[0] in shapes}
         if not told:
             continue
         try:

@@ -11,7 +11,7 @@ from backends.engines import Course, Engine, Taken
 from backends.errors import OutOfMemory
 from mindprint import setbacks
 from mindprint.checkpoints import Progress, not_finite
-from mindprint.errors import Interrupted
+from mindprint.errors import Interrupted, StageError
 from mindprint.events import Event, Listener
 from mindprint.fitting import DeviceFull, Fit
 from mindprint.job import Job, Rules
@@ -50,6 +50,7 @@ class WholeStage:
         self._over.measure_start()
         if self._job.batches.steps:
             self._train()
+        self._check_taken()
         if self._lost:
             setbacks.give_up(self._at, self._lost, self._notice)
         self._over.keep_best()
@@ -78,12 +79,28 @@ class WholeStage:
                 where=job.where,
             ) from error
 
+    def _check_taken(self) -> None:
+        """Raises StageError where the engine took fewer steps than the plan's, of itself."""
+        taken = self._at.progress.step
+        if taken != self._job.batches.steps and not (self._lost or self._over.ended):
+            raise self._other_steps(taken)
+
+    def _other_steps(self, taken: int) -> StageError:
+        planned = self._job.batches.steps
+        return StageError(
+            f"`{self._engine.name}` took {taken} steps, and the stage has {planned}",
+            where=self._job.where,
+            hint="nothing of the stage is kept; train with the engine `native`",
+        )
+
     def _made(self, step: int) -> tuple[Batch, ...]:
         return tuple(self._job.batch_of(rows) for rows in self._job.batches.window(step))
 
     def _heard(self, taken: Taken) -> bool:
         """Whether the stage goes on. Raises StageError and what `fit` raises."""
         number = self._at.progress.step
+        if number >= self._job.batches.steps:
+            raise self._other_steps(number + 1)
         if not (math.isfinite(taken.loss) and math.isfinite(taken.norm)):
             told = f"loss {taken.loss:.4g}, gradient norm {taken.norm:.4g}"
             return self._end(f"not finite ({told} at step {number + 1})")

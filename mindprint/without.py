@@ -11,13 +11,15 @@ from mindprint import ledger as ledgers
 from mindprint.boundary import finished
 from mindprint.disk.sealed import adapter_digest, file_hash
 from mindprint.errors import ConfigError
-from mindprint.export.folded import concatenated
+from mindprint.export.folded import concatenated, recast
 from mindprint.footprint import read_sizes
 from mindprint.heritage import Kept
 from mindprint.inputs import Inputs, Origin, read_inputs
 from mindprint.ledger import LEDGER, Entry, Ledger
 from mindprint.report.model import Result
 from mindprint.rundir import RunDir
+from mindprint.stage_folder import lay_bare
+from mindprint.topic_folder import stages_of
 
 WHERE = "TOPIC"
 
@@ -35,10 +37,11 @@ class Step:
         return f"topics/{self.after.topic}/difference"
 
     def write(self, run: RunDir, place: RunDir, base: Path, called: str) -> Entry:
-        """Its adapter, of twice the rank, into the run folder `place`: exact, by concatenation.
-        `base`: the folder of the model."""
+        """Its adapter, of twice the rank, into the run folder `place`: exact to float32's rounding,
+        and in factors of its own, since `before` may hold what is dropped. `base`: the folder of
+        the model."""
         pair = [peft_files.read(run.path / one.folder) for one in (self.after, self.before)]
-        made = concatenated(pair, signs=(1.0, -1.0))
+        made = recast(concatenated(pair, signs=(1.0, -1.0)))
         folder, linears = place.path / self.folder, read_sizes(base).linears
         peft_files.write(folder, made.spec, made.tensors, base=called, linears=linears)
         changed = {
@@ -60,7 +63,8 @@ class Step:
 @dataclass(frozen=True)
 class Without:
     """A finished run and the topic that goes. `topics`: those of the run that stay; `ledger`: the
-    entries that stay as they are; `steps`: those that take the place of the rest."""
+    entries that stay as they are; `steps`: those that take the place of the rest; `tainted`: topics
+    whose stages trained an adapter that carried the one that goes."""
 
     run: RunDir
     inputs: Inputs
@@ -69,6 +73,7 @@ class Without:
     topics: tuple[str, ...]
     ledger: Ledger
     steps: tuple[Step, ...]
+    tainted: tuple[str, ...]
     began_with: Kept
     origin: Origin
 
@@ -92,7 +97,9 @@ class Without:
         _check_alone(inputs, began_with, topic)
         place = [entry.topic for entry in chain].index(topic)
         steps = tuple(Step(chain[at - 1], chain[at]) for at in range(place + 1, len(chain)))
-        kept = _kept(known, topic, [step.after.topic for step in steps])
+        others = [entry for entry in known.entries if entry.topic != topic]
+        tainted = [entry for entry in others if _carries(known, entry, topic)]
+        kept = tuple(entry for entry in others if not (entry.accepted and entry in tainted))
         handoff = "stack" if len(chain) > 1 else known.handoff
         origin = Origin(run=str(path.resolve()), ledger=file_hash(path / LEDGER), topics=(topic,))
         made = cls(
@@ -103,6 +110,7 @@ class Without:
             topics=tuple(one for one in inputs.topics if one != topic),
             ledger=known.model_copy(update={"entries": kept, "handoff": handoff}),
             steps=steps,
+            tainted=tuple(dict.fromkeys(entry.topic for entry in tainted)),
             began_with=_without(began_with, topic),
             origin=origin,
         )
@@ -115,6 +123,15 @@ class Without:
         """Bytes of the adapters that are worked out anew: of two files each, and as large."""
         folders = [self.run.path / one.folder for s in self.steps for one in (s.before, s.after)]
         return sum((folder / peft_files.WEIGHTS).stat().st_size for folder in folders)
+
+    def lay_bare(self, place: RunDir) -> None:
+        """Take away from the copied stages, rolled-back ones too, the adapters that carry what was
+        dropped."""
+        kept = {place.path / entry.folder for entry in self.ledger.acting()}
+        for topic in self.tainted:
+            for stage in stages_of(place.topic(topic)):
+                if stage not in kept:
+                    lay_bare(stage)
 
     def write_ledger(self, place: RunDir, base: Path) -> Ledger:
         """The new ledger, and the adapters that it needs beside those that were copied."""
@@ -207,13 +224,9 @@ def _check_alone(inputs: Inputs, began_with: Kept, topic: str) -> None:
         )
 
 
-def _kept(ledger: Ledger, dropped: str, later: list[str]) -> tuple[Entry, ...]:
-    """What stays as it is: of `later` topics only what was rolled back."""
-    return tuple(
-        entry
-        for entry in ledger.entries
-        if entry.topic != dropped and (entry.topic not in later or not entry.accepted)
-    )
+def _carries(ledger: Ledger, entry: Entry, topic: str) -> bool:
+    """Whether the entry's adapter was the topic's, or trained on from it."""
+    return any(one.topic == topic for one in ledger.lineage(entry))
 
 
 def _without(began_with: Kept, topic: str) -> Kept:

@@ -20,7 +20,7 @@ from backends.torch.merge import changes_of, fold, probe_logits
 from backends.torch.model import Opened
 from backends.torch.past import Past
 from backends.torch.trainable import Trainable, contract_name, refuse_unaccounted
-from backends.torch.unmarked import unmarked
+from backends.torch.unmarked import afterwards, unmarked
 
 
 class TorchAdapters:
@@ -48,13 +48,12 @@ class TorchAdapters:
             out, inputs = self._shape(path)
             fresh[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
             fresh[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
-        with room_for("the adapter", self._opened.device, where="adapter.rank"):
+        with self._room():
             self._training = Trainable(self._model, name, spec, paths, fresh)
 
     @while_open
     def load(self, path: Path, name: str, *, frozen: bool = False) -> None:
-        spec, params = peft_files.read(path)
-        peft_files.check(spec, params, {layer: self._shape(layer) for layer in self._linears})
+        spec, params = peft_files.read(path, {one: self._shape(one) for one in self._linears})
         self._check_free(name, training=not frozen)
         adapter = Frozen(name, spec, params)
         with room_for("the adapter", self._opened.device, where=str(path)):
@@ -165,7 +164,8 @@ class TorchAdapters:
     def wrapped(self) -> Iterator[Any]:
         """Inside, the adapter in training sits in the PeftModel that is handed out, as trainers
         that are not ours take it; afterwards it is attached as before, with the values it then
-        has, and the model bears no mark of what was done to it.
+        has, and the model bears no mark of what was done to it. Where these cannot be read, the
+        values are those it came with, and this raises, or what was raised inside does.
 
         Raises AdapterError when none is in training, or another is attached beside it.
         """
@@ -176,16 +176,20 @@ class TorchAdapters:
         self._training.check_alone()
         held = self._find(None)
         self._drop_training()
-        try:
-            with unmarked(self._model):
-                self._train(held, wrapped=True)
-                try:
-                    yield self.training.tuner if self.training is not None else None
-                finally:
+
+        def take_out() -> None:
+            nonlocal held
+            try:
+                with self._room():
                     held = self._find(None)
-                    self._drop_training()
-        finally:
-            self._train(held)
+            finally:
+                self._drop_training()
+
+        with afterwards(lambda: self._train(held)), unmarked(self._model):
+            with self._room():
+                self._train(held, wrapped=True)
+            with afterwards(take_out):
+                yield self._tuner()
 
     # Keeping
 
@@ -283,6 +287,12 @@ class TorchAdapters:
         self._training = Trainable(
             self._model, adapter.name, adapter.spec, paths, adapter.params, wrapped=wrapped
         )
+
+    def _tuner(self) -> Any:
+        return None if self._training is None else self._training.tuner
+
+    def _room(self) -> contextlib.AbstractContextManager[None]:
+        return room_for("the adapter", self._opened.device, where="adapter.rank")
 
     def _drop_training(self) -> None:
         if self._training is not None:

@@ -25,7 +25,7 @@ class Frozen:
     params: Params
 
     def paths(self) -> list[str]:
-        return sorted({name.rsplit(".", 1)[0] for name in self.params})
+        return sorted(lora.paths_of(self.params))
 
     def factors(self, path: str) -> tuple[Any, Any]:
         """A and scale * B of one layer, float32 on the CPU."""

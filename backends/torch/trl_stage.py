@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from accelerate.utils import DistributedType
 from datasets import Dataset
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -25,6 +24,7 @@ from backends.torch.noise import Noise
 from backends.torch.session import TorchSession
 from backends.torch.trainable import Trainable, array, contract_name
 from backends.torch.trl_data import Windows, dpo_inputs, sft_inputs
+from backends.torch.trl_launcher import check_accelerator, check_environment
 from backends.torch.trl_quiet import quiet
 from backends.torch.trl_trainers import DpoStage, Listener, Over, SftStage
 
@@ -50,16 +50,21 @@ def train(
             hint=f"use one of: {', '.join(LOSSES)}; or the native engine",
         )
     device = session.opened.device
+    check_environment(device)
     folder = tempfile.TemporaryDirectory()
     with folder as place, quiet(device), session.attachments.wrapped() as model:
         settings = _Settings(objective, optimizer, course, place, device.type == "cpu")
         with room_for("TRL's trainer", device, where="adapter.rank"):
             trainer = _trainer(session, model, settings, heard)
-        _check_trainable(session, model)
-        if objective.kind == "dpo":
-            _check_reference(session, trainer, course)
-        with contextlib.suppress(Over):
-            trainer.train()
+        try:
+            check_accelerator(trainer.accelerator, device)
+            _check_trainable(session, model)
+            if objective.kind == "dpo":
+                _check_reference(session, trainer, course)
+            with contextlib.suppress(Over):
+                trainer.train()
+        finally:
+            trainer.let_go()
 
 
 class _Settings:
@@ -132,6 +137,7 @@ def _trainer(session: TorchSession, model: Any, settings: _Settings, heard: Hear
     windows = Windows(settings.course, inputs_of)
     drops = sft and training.spec.dropout > 0
     args = settings.args(windows.size)
+    args.report_to = []  # some platforms add themselves to none
     _one_device(args, opened.device)
     listener = Listener(heard)
     trainer = (SftStage if sft else DpoStage)(
@@ -150,7 +156,6 @@ def _trainer(session: TorchSession, model: Any, settings: _Settings, heard: Hear
     listener.trainer = trainer
     trainer.remove_callback(PrinterCallback)  # it prints on stdout
     trainer.processing_class = None  # else its special tokens are written into the model's config
-    _alone(trainer.accelerator)
     return trainer
 
 
@@ -173,22 +178,6 @@ def _one_device(args: Any, device: Any) -> None:
     if args.device.type != device.type:
         raise AdapterError(f"TRL would train on {args.device.type}, and the model is on {device}")
     args._n_gpu = min(1, args.n_gpu)
-
-
-def _alone(accelerator: Any) -> None:
-    """Launchers speak through the environment: what they ask for is not what was asked for here."""
-    told = {
-        "several processes": accelerator.num_processes != 1,
-        "a distributed trainer": accelerator.distributed_type != DistributedType.NO,
-        f"mixed precision ({accelerator.mixed_precision})": accelerator.mixed_precision != "no",
-    }
-    asked = [name for name, found in told.items() if found]
-    if asked:
-        raise AdapterError(
-            f"accelerate was told to use {' and '.join(asked)}, which a run does not take",
-            where="ACCELERATE_*",
-            hint="start mindprint itself, without `accelerate launch` or `torchrun`",
-        )
 
 
 def _check_trainable(session: TorchSession, model: Any) -> None:

@@ -105,6 +105,18 @@ class _OverOurRows:
     def _figures(self) -> dict[str, Any]:
         return {}
 
+    def let_go(self) -> None:
+        """Of the model, the adapter's copy and the optimizer's state, now: trainers and what they
+        are made of hold each other, and a collector of such circles may take its time."""
+        listener: Any
+        for listener in self.callback_handler.callbacks:  # type: ignore[attr-defined]
+            vars(listener).clear()
+        for optimizer in self.accelerator._optimizers:  # type: ignore[attr-defined]
+            optimizer.state.clear()
+            optimizer.param_groups.clear()
+        vars(self.accelerator).clear()  # type: ignore[attr-defined]
+        vars(self).clear()
+
 
 class SftStage(_OverOurRows, SFTTrainer):  # type: ignore[misc]
     """TRL's loss over the window: summed NLL / trained tokens of all its batches."""

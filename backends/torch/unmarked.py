@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from backends.errors import reason
 
 
 @contextlib.contextmanager
@@ -21,6 +23,21 @@ def unmarked(model: Any) -> Iterator[None]:
             vars(held).clear()
             vars(held).update(kept)
         model.eval()
+
+
+@contextlib.contextmanager
+def afterwards(undo: Callable[[], None]) -> Iterator[None]:
+    """`undo` comes after the block, however that ends. Where both raise, the block's error is the
+    one that is raised, and the other a note on it: what failed first is what there is to mend."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            undo()
+        except Exception as other:
+            error.add_note(f"putting things back failed as well: {reason(other)}")
+        raise
+    undo()
 
 
 def _settings(model: Any) -> list[Any]:

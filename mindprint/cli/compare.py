@@ -27,7 +27,7 @@ Out = Annotated[
 Strict = Annotated[
     bool,
     typer.Option(
-        "--strict", help="exit code 1 when a run leaves the first, or nothing could tell that"
+        "--strict", help="exit code 1 when a run leaves the first, or was not held to it throughout"
     ),
 ]
 

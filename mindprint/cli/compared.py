@@ -73,13 +73,31 @@ def default_place() -> Path:
 
 
 def check_out(place: Path) -> None:
-    """Raises ConfigError where a comparison would stand inside of a run."""
+    """Raises ConfigError where a comparison would stand inside of a run, or cannot be written.
+    Nothing is left there."""
     if is_run(place):
         hint = "choose a folder of its own, as `--out comparison`"
         raise ConfigError(f"`{place}` is the folder of a run", where="--out", hint=hint)
     if place.exists() and not place.is_dir():
         hint = "choose a folder, as `--out comparison`"
         raise ConfigError(f"`{place}` is a file", where="--out", hint=hint)
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    probe = place / ".probe"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    finally:
+        for folder in missing:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+def _unwritable(place: Path, error: OSError) -> ConfigError:
+    what = f"a comparison cannot be written to `{place}`: {error.strerror or error}"
+    return ConfigError(what, where="--out", hint="choose another folder with `--out`")
 
 
 def tell(comparison: Comparison, place: Path, strict: bool, as_json: bool) -> None:
@@ -87,23 +105,19 @@ def tell(comparison: Comparison, place: Path, strict: bool, as_json: bool) -> No
     import typer
 
     from mindprint.report.compare_files import write_comparison
+    from mindprint.report.compare_summary import broken
     from mindprint.report.compare_text import text
 
-    page = write_comparison(place, comparison)
+    try:
+        page = write_comparison(place, comparison)
+    except OSError as error:
+        raise _unwritable(place, error) from error
     if as_json:
         output.result(comparison.model_dump(mode="json"))
     else:
         output.table(text(comparison))
         print(f"\ncomparison: {page}")
-    if strict and (broken := _broken(comparison)):
-        output.bullets("--strict:", broken)
+    # A check that could not be made is none that was passed.
+    if strict and (found := broken(comparison)):
+        output.bullets("--strict:", list(found))
         raise typer.Exit(Exit.GATE)
-
-
-def _broken(comparison: Comparison) -> list[str]:
-    """Why `--strict` is not satisfied: a check that could not be made is none that was passed."""
-    from mindprint.report.compare_summary import apart, unbound
-
-    first = comparison.runs[0].name
-    told = [f"{name} leaves {first} beyond a bound" for name in apart(comparison)]
-    return told + [f"no step of {name} could be held to a bound" for name in unbound(comparison)]

@@ -78,7 +78,7 @@ def quiz_table(made: Dropped, topic: str) -> Table:
 
 def _show(made: Dropped, topic: str) -> None:
     from mindprint.cli import output
-    from mindprint.drop import EXACT
+    from mindprint.dropped import EXACT
     from mindprint.report.text import plain
 
     output.table(plain(quiz_table(made, topic)))

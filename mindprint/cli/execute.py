@@ -21,7 +21,8 @@ from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
 from mindprint.disk.hold import LOCK, OWNER, Hold
 from mindprint.disk.room import NoRoom, tells_of_no_room
-from mindprint.disk.whole import remove_folder, sweep
+from mindprint.disk.whole import missing_above, remove_empty, remove_folder, sweep
+from mindprint.dropped import judged_without, sentences
 from mindprint.errors import ConfigError, Exit, Interrupted
 from mindprint.heritage import PAST, Heritage
 from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
@@ -52,19 +53,20 @@ def new_run(
 
     Ends with exit code 1 if a topic failed.
     """
-    above = [folder for folder in (out, *out.parents) if not folder.exists()]
+    above = [*([] if out.exists() else [out]), *missing_above(out)]
 
     def begin(session: Session) -> Sequence[str]:
         inputs = inputs_of(prepared, session, called)
         if past is not None:
             past.copy(out)  # first: with its inputs a folder is a run that can be gone on with
-            inputs = replace(inputs, began_with=past.origin)
+            inputs = replace(inputs, began_with=past.origin, dropped=past.inputs.dropped)
         write_inputs(out, inputs)
-        return ()
+        return past.told(inputs.system) if past is not None else ()
 
     with asked_to_stop() as stop, going_on_with(out):
         run = _created(out, prepared.plan.disk)
         try:
+            remove_folder(out / PAST)  # of one that was killed before it wrote its inputs
             carry_out(prepared, run, stop, begin, as_json)
         finally:
             _leave_nothing_empty(run, above)
@@ -186,6 +188,7 @@ def _train(
     from mindprint.curriculum.checks import notices
     from mindprint.pipeline import Order, run_curriculum
 
+    inputs = read_inputs(run.path)
     with progress(planned_steps(prepared.plan.stages)) as listen:
         order = Order(
             curriculum=prepared.curriculum,
@@ -193,12 +196,13 @@ def _train(
             plan=prepared.plan,
             backend=prepared.backend.name,
             engine=prepared.trainer(),
-            model_path=read_inputs(run.path).called,
+            model_path=inputs.called,
             listen=listen,
             command=shlex.join(["mindprint", *sys.argv[1:]]),
             stop=stop,
-            notes=tuple(notices(prepared.curriculum)),
+            notes=(*notices(prepared.curriculum), *sentences(inputs.dropped)),
             said=tuple(said),
+            dropped=judged_without(inputs),
         )
         return run_curriculum(order, session, prepared.renderer, run, opening)
 
@@ -230,7 +234,4 @@ def _leave_nothing_empty(run: RunDir, above: Sequence[Path]) -> None:
     inside = [path for path in inside if path.name != PAST]
     for path in sorted(inside, key=lambda path: path.name == LOCK):
         path.unlink()
-    for folder in above:
-        if any(folder.iterdir()):
-            break  # somebody else's by now
-        folder.rmdir()
+    remove_empty(above)

@@ -16,6 +16,7 @@ from mindprint.cli.prepare import Material, Prepared, gather, planned
 from mindprint.config import Resolved
 from mindprint.disk.hold import Hold
 from mindprint.errors import ConfigError
+from mindprint.heritage import Kept
 from mindprint.inputs import (
     FILE,
     Inputs,
@@ -95,10 +96,6 @@ def go_on(path: Path, wish: Wish, as_json: bool) -> None:
     ConfigError when another process writes it, Damaged when what is there cannot be built on."""
     inputs, run = read_inputs(path), RunDir(path)
     check_trained(path, inputs)
-    if inputs.dropped and (made := finished(run, inputs.topics)) is not None:
-        output.note("nothing is left to do: `mindprint drop` made this run whole")
-        tell(made, path, as_json)
-        return
     Hold(path).check()
     with asked_to_stop() as stop, going_on_with(path):
         begun = _begun(run)
@@ -132,7 +129,15 @@ def _looked_at(run: RunDir, begun: _Begun, wish: Wish) -> Prepared:
     inputs = begun.inputs
     material = wish.gathered(inputs, wish.on_top_of(begun.kept), run.path)
     check(run.path, inputs, present(material, inputs.topics), wish.words())
-    return planned(material, inputs.topics)
+    return over_past(planned(material, inputs.topics), run)
+
+
+def over_past(prepared: Prepared, run: RunDir) -> Prepared:
+    """The same, planned with the room of the adapters that the run began with. Raises Damaged."""
+    past = Kept.of(run)
+    if not past.entries:
+        return prepared
+    return replace(prepared, plan=prepared.plan.with_past(past.size(run)))
 
 
 def present(material: Material, topics: Sequence[str]) -> Present:
@@ -167,6 +172,8 @@ def continued(
     if result is not None:
         _keep(run, inputs, _carried(inputs, prepared, wish, None))
         output.note(*said)
+        if inputs.made_by_drop:
+            output.note("nothing is left to do: `mindprint drop` made this run whole")
         tell(result, run.path, as_json)
         return
     _check_change(run, inputs, prepared, wish, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mindprint.boundary import check_trained
 from mindprint.cli.execute import going_on_with
-from mindprint.cli.going_on import Wish, continued, present
+from mindprint.cli.going_on import Wish, continued, over_past, present
 from mindprint.cli.interrupt import asked_to_stop
 from mindprint.cli.prepare import Prepared, planned
 from mindprint.disk.hold import Hold
@@ -31,7 +31,7 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
     with asked_to_stop() as stop, going_on_with(new, again):
         resolved = wish.on_top_of(kept_config(old, inputs)[0])
         material = wish.gathered(inputs, resolved, path)
-        prepared = planned(material, inputs.only)
+        prepared = over_past(planned(material, inputs.only), old)
         now = present(material, inputs.topics)
         if now.model_id != inputs.model_id:
             _refuse_model(path, inputs, now)
@@ -95,6 +95,7 @@ def _inputs(
         only=inputs.only,
         forked_from=past.origin,
         began_with=inputs.began_with,
+        dropped=inputs.dropped if past.topics or past.began_with.entries else (),
     )
 
 

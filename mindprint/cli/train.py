@@ -85,9 +85,11 @@ def _over(prepared: Prepared, heritage: Heritage) -> Prepared:
 
     from backends.model_files import model_id
     from mindprint.footprint import read_sizes
+    from mindprint.sameness import tokenizer_id
 
     topics = [lesson.topic.id for lesson in prepared.plan.lessons]
     linears = read_sizes(prepared.folder).linears
     config = prepared.resolved.config
-    heritage.check(config, topics, model_id(prepared.folder), linears)
+    tokens = tokenizer_id(prepared.renderer, prepared.folder)
+    heritage.check(config, topics, model_id(prepared.folder), tokens, linears)
     return replace(prepared, plan=prepared.plan.with_past(heritage.size))

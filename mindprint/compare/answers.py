@@ -14,9 +14,18 @@ State = Literal["base", "final"]
 
 def agreement(first: Run, other: Run) -> tuple[Agreement, ...]:
     """Of the base's answers and of those at each topic's end, over questions that both were asked;
-    a state at which none was asked of both is left out."""
-    found = (_agreement(first, other, state) for state in get_args(State))
+    a state at which none was asked of both is left out, and so is the end of a run that a topic was
+    dropped from: it was asked anew, as it is without the topic."""
+    found = (
+        _agreement(first, other, state)
+        for state in get_args(State)
+        if not _anew(first, other, state)
+    )
     return tuple(one for one in found if one.answers)
+
+
+def _anew(first: Run, other: Run, state: State) -> bool:
+    return state == "final" and bool(first.dropped or other.dropped)
 
 
 def positions(here: str, there: str) -> tuple[int, int]:

@@ -83,6 +83,8 @@ def _stage(first: Run, other: Run, place: Place) -> str:
     if place.stage == "dpo" and first.value("dpo.pairs") != "file":
         return "the pairs were drawn from each run's own model"
     here, there = first.stages[place], other.stages[place]
+    if place in (first.in_hand, other.in_hand):  # a checkpoint does not count its rows
+        return ""
     if here.rows != there.rows:
         return f"other data: {here.rows} and {there.rows} rows"
     return ""
@@ -120,16 +122,10 @@ def _trains(name: str, topic: str) -> bool:
 
 def _left(first: Run, other: Run, topic: str, found: Mapping[Place, str]) -> str:
     """Whether what the topic left behind must be the same for the topics after it."""
-    kept = [_accepted(run, topic) for run in (first, other)]
+    kept = [run.accepted(topic) for run in (first, other)]
     if kept[0] != kept[1]:
         return "an earlier topic left other adapters in force"
     odd = next((found[place] for place in kept[0] if found.get(place)), "")
     if odd:
         return f"an earlier topic was already trained otherwise ({odd})"
     return _carried(first, other) if kept[0] else ""
-
-
-def _accepted(run: Run, topic: str) -> list[Place]:
-    record = run.topic(topic)
-    stages = record.stages if record is not None else ()
-    return [Place(topic, one.name, one.attempt) for one in stages if one.accepted]

@@ -1,19 +1,32 @@
-"""How far the adapters of two runs are apart, relative to what the first adds to the weights."""
+"""How far the adapters of two runs are apart, relative to what the first adds to the weights.
+
+The bound is 1e-3 of the update, for stages of 50 steps and more. AdamW divides a gradient by its
+own size: a weight whose gradient is below its epsilon and the noise of float32 still moves by about
+the rate at each of the first steps, and on each framework otherwise. Its part of an update goes
+down as the others go on moving, so that the bound of a shorter stage is wider by 50 over its steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from backends import peft_files
 from backends.errors import AdapterError
-from backends.lora import name_a, name_b
+from backends.lora import name_a, name_b, paths_of
+from mindprint.compare.claims import claims
 from mindprint.compare.model import Distance
-from mindprint.compare.run import Run
+from mindprint.compare.run import Place, Run
+from mindprint.disk.sealed import Damaged
 from mindprint.errors import ConfigError
-from mindprint.export.folded import Held, concatenated, norm, paths_of
+from mindprint.export.folded import Held, concatenated, norm
 from mindprint.ledger import Entry, verified
 from mindprint.rundir import RunDir
+from mindprint.stage_folder import read_stage
+
+ADAPTERS = 1e-3
+STEADY = 50
+"""Steps from which on ADAPTERS holds as it is."""
 
 
 class Adapters:
@@ -34,6 +47,15 @@ class Adapters:
     def _read(self, entry: Entry) -> Held:
         """Raises ConfigError or AdapterError where it is not the one that was written."""
         return peft_files.read(verified(RunDir(self._run.path), entry))
+
+    def of_stage(self, place: Place) -> Held | None:
+        """What a stage made, in force or not; None where it is not there any more."""
+        folder = RunDir(self._run.path).stage(place.topic, place.stage, place.attempt)
+        try:
+            read_stage(folder)
+            return peft_files.read(folder)
+        except (Damaged, ConfigError, AdapterError):
+            return None
 
     @property
     def carried(self) -> bool:
@@ -82,15 +104,48 @@ def norm_of(adapters: Sequence[Held], signs: Sequence[float] | None = None) -> f
 
 
 def distances(first: Run, other: Run, here: Adapters, there: Adapters) -> tuple[Distance, ...]:
-    """Of all adapters together, then of each topic's that both have in force."""
+    """Of all adapters together, then of each topic's that both have in force, then of what stages
+    made that is not in force in both."""
     why = _why(first, other, here, there)
     if why:
         return (Distance(run=other.name, topic="", relative=None, because=why),)
-    found = [_distance(other.name, "", here, there)]
-    if here.carried or there.carried:
-        return tuple(found)
+    held = claims(first, other)
+    found = [_distance(first, other, "", here, there, held)]
     shared = [topic for topic in here.topics if topic in there.topics]
-    return (*found, *(_distance(other.name, topic, here, there) for topic in shared))
+    if not here.carried and not there.carried:
+        found += [_distance(first, other, topic, here, there, held) for topic in shared]
+    learned = set(here.learned) & set(there.learned)
+    undone = _undone(first, other, here, there, learned)
+    return (*found, *undone)
+
+
+def _undone(
+    first: Run, other: Run, here: Adapters, there: Adapters, learned: set[str]
+) -> list[Distance]:
+    """Of topics that not both have learned, the last stage that both trained."""
+    last = {place.topic: place for place in first.stages if place in other.stages}
+    found = []
+    for topic, place in last.items():
+        ours, theirs = here.of_stage(place), there.of_stage(place)
+        if topic in learned or ours is None or theirs is None:
+            continue
+        size = norm_of([ours])
+        if not size:
+            continue
+        relative = norm_of([theirs, ours], [1.0, -1.0]) / size
+        again = f", attempt {place.attempt + 1}" if place.attempt else ""
+        kept = [run.name for run, held in ((first, here), (other, there)) if topic in held.learned]
+        state = f"in force in `{kept[0]}` alone" if kept else _fate(first, other, place)
+        stage = f"{place.stage.upper()}{again}, {state}"
+        found.append(Distance(run=other.name, topic=topic, relative=relative, stage=stage))
+    return found
+
+
+def _fate(first: Run, other: Run, place: Place) -> str:
+    """What became of a stage that is in force in neither."""
+    records = [run.topic(place.topic) for run in (first, other)]
+    done = all(record is not None and record.stages for record in records)
+    return "rolled back" if done else "not decided yet"
 
 
 def _why(first: Run, other: Run, here: Adapters, there: Adapters) -> str:
@@ -100,9 +155,16 @@ def _why(first: Run, other: Run, here: Adapters, there: Adapters) -> str:
     return here.missing or there.missing
 
 
-def _distance(run: str, topic: str, here: Adapters, there: Adapters) -> Distance:
+def _distance(
+    first: Run,
+    other: Run,
+    topic: str,
+    here: Adapters,
+    there: Adapters,
+    held: Mapping[Place, str],
+) -> Distance:
     ours, theirs = here.of(topic), there.of(topic)
-    because, relative = "", None
+    because, relative, bound = "", None, None
     if not topic and here.learned != there.learned:
         because = f"other topics are in force: {_told(here)}, and {_told(there)}"
     else:
@@ -110,9 +172,25 @@ def _distance(run: str, topic: str, here: Adapters, there: Adapters) -> Distance
         if size:
             signs = [1.0] * len(theirs) + [-1.0] * len(ours)
             relative = norm_of([*theirs, *ours], signs) / size
+            bound = _bound(first, other, topic, here, held)
         else:
             because = "the first run adds nothing to the weights"
-    return Distance(run=run, topic=topic, relative=relative, because=because)
+    return Distance(run=other.name, topic=topic, relative=relative, because=because, bound=bound)
+
+
+def _bound(
+    first: Run, other: Run, topic: str, here: Adapters, held: Mapping[Place, str]
+) -> float | None:
+    """None unless every stage behind the adapters is held to a bound, and is in force in both."""
+    if first.dropped or other.dropped:
+        return None
+    topics = [topic] if topic else [one.id for one in first.topics if one.id in here.learned]
+    behind = [place for name in topics for place in first.accepted(name)]
+    same = behind == [place for name in topics for place in other.accepted(name)]
+    if not behind or not same or any(held.get(place, "no") for place in behind):
+        return None
+    steps = min(first.stages[place].steps for place in behind)
+    return ADAPTERS * max(1.0, STEADY / steps) if steps else None
 
 
 def _told(adapters: Adapters) -> str:

@@ -33,7 +33,9 @@ class Side(Frozen):
     `accuracy` and `voice`: means over its finished topics as each was left. `peak_memory`: bytes,
     the device's own figure on a GPU, of the process on the CPU. `seconds`: opening, training,
     evaluation and all of it. `total_norm`: Frobenius norm of all that its ledger adds to the
-    weights, None where an adapter cannot be read.
+    weights, None where an adapter cannot be read. `dropped`: topics whose change was taken away
+    from it again; what such a run holds was trained by another, so that it has no stages and no
+    seconds.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Side(Frozen):
     peak_memory: int
     seconds: dict[Literal["opening", "training", "evaluation", "total"], float]
     total_norm: float | None
+    dropped: tuple[str, ...] = ()
 
 
 class Setting(Frozen):
@@ -84,6 +87,7 @@ class Parting(Frozen):
 
     Loss: relative for SFT, over max(loss, 0.1) for DPO; margins: over max(|margin|, 1). `bound` is
     None where none can be claimed: `because` says why (other data, weights of low precision).
+    `ended`: the first step that only one of the two took, in a stage that both went through.
     """
 
     run: str
@@ -97,26 +101,40 @@ class Parting(Frozen):
     worst: float
     worst_step: int
     because: str = ""
+    ended: int | None = None
 
 
 class FirstParting(Frozen):
     """The first step in a whole run at which it leaves the first run: `where` in words, `guess`
-    what most often makes runs part there."""
+    what most often makes runs part there. `apart` is None where only one of them took the step."""
 
     run: str
     topic: str
     stage: StageKind
     step: int
     measure: Measure
-    apart: float
+    apart: float | None
     bound: float
     where: str
     guess: str
+    attempt: int = 0
+
+
+class Gap(Frozen):
+    """Something of a run that no bound was held to, so that nobody can say that it keeps to the
+    first run there; `told` in words. `missing`: a stage that one of the two has; `unequal`: one of
+    other lengths; `unbound`: one that no bound can be claimed for."""
+
+    run: str
+    kind: Literal["dropped", "unfinished", "missing", "unequal", "unbound"]
+    topic: str
+    told: str
 
 
 class TopicScores(Frozen):
     """A topic as each run left it (None where one has not finished it), and the paired difference
-    of each other run from the first; `changes[i]` belongs to run i + 1."""
+    of each other run from the first; `changes[i]` belongs to run i + 1. The voice's are on the
+    first run's scale, paired by open prompt."""
 
     id: str
     title: str
@@ -125,16 +143,24 @@ class TopicScores(Frozen):
     status: tuple[str, ...]
     accuracy_changes: tuple[Difference | None, ...]
     markers_changes: tuple[Difference | None, ...]
+    voice_changes: tuple[Difference | None, ...]
     voice_intervals: tuple[tuple[float, float] | None, ...]
 
 
 class Overall(Frozen):
-    """One run against the first, over all questions of topics that both finished."""
+    """One run against the first, over all questions of topics that both finished. `phrasings`: the
+    questions in all their wordings. `voice`: of the last state of each, over `prompts` open
+    prompts; `voice_change`: on the first run's scale, paired by prompt, None with `voice_because`
+    where it cannot be."""
 
     run: str
     accuracy: Difference | None
     markers: Difference | None
     voice: tuple[Interval | None, Interval | None]
+    phrasings: int = 0
+    prompts: int = 0
+    voice_change: Difference | None = None
+    voice_because: str = ""
 
 
 class Agreement(Frozen):
@@ -154,12 +180,22 @@ class Agreement(Frozen):
 class Distance(Frozen):
     """How far the adapters in force are from the first run's: the norm of the difference of all
     that is added to the weights over the norm of what the first run adds. `topic`: "" for all.
-    None with `because` where they cannot be compared (another model, other topics in force)."""
+    None with `because` where they cannot be compared (another model, other topics in force).
+    `bound`: None where none can be claimed. `stage`: of an adapter that is not in force, which
+    stage made it and what became of it, in words."""
 
     run: str
     topic: str
     relative: float | None
     because: str = ""
+    bound: float | None = None
+    stage: str = ""
+
+    @property
+    def past(self) -> bool:
+        """Whether it is beyond its bound."""
+        far = self.relative
+        return self.bound is not None and far is not None and not far <= self.bound
 
 
 class Comparison(Frozen):
@@ -182,4 +218,5 @@ class Comparison(Frozen):
     agreement: tuple[Agreement, ...]
     distances: tuple[Distance, ...]
     paired: bool
+    gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

@@ -30,13 +30,22 @@ SMALLEST = 1e-30
 @dataclass(frozen=True)
 class Series:
     """How far one run's figure is from the first's at each step that both have, as its bound
-    measures it; `bound` is None where none can be claimed, `because` of what."""
+    measures it; `bound` is None where none can be claimed, `because` of what. `ended`: the first
+    step that one of them alone took before the stage was over."""
 
     place: Place
     measure: Measure
     apart: tuple[tuple[int, float], ...]
     bound: float | None
     because: str
+    ended: int | None = None
+
+    @property
+    def leaves(self) -> int | None:
+        """The first step at which the runs are not alike any more: beyond the bound, or of one
+        alone; None where no bound is claimed or they are alike throughout."""
+        steps = [step for step in (self.parted, self.ended) if step is not None]
+        return min(steps) if steps and self.bound is not None else None
 
     @property
     def parted(self) -> int | None:
@@ -85,7 +94,10 @@ def series(first: Run, other: Run) -> list[Series]:
                 continue
             apart = [(s, distance(place.stage, measure, here[s], there[s])) for s in steps]
             bound = None if why[place] else bound_of(place.stage, measure)
-            found.append(Series(place, measure, tuple(apart), bound, why[place]))
+            ended = None
+            if place not in (first.in_hand, other.in_hand):
+                ended = min(here.keys() ^ there.keys(), default=None)
+            found.append(Series(place, measure, tuple(apart), bound, why[place], ended))
     return found
 
 
@@ -103,6 +115,7 @@ def parting(run: str, one: Series) -> Parting:
         worst=worst,
         worst_step=worst_step,
         because=one.because,
+        ended=one.ended,
     )
 
 
@@ -110,15 +123,28 @@ def first_parting(first: Run, other: Run, found: list[Series]) -> FirstParting |
     """The earliest step beyond a bound, in the order of the run; None where there is none."""
     grown = 0.0
     for number, stage in enumerate(_by_stage(found)):
-        steps = [one.parted for one in stage if one.parted is not None]
+        steps = [one.leaves for one in stage if one.leaves is not None]
         if not steps:
             grown = max(grown, *(one.upto(one.apart[-1][0] + 1) for one in stage))
             continue
         step = min(steps)
         parted = [one for one in stage if one.parted == step]
+        if not parted:
+            alone = next(one for one in stage if one.leaves == step)
+            return _first(first, other, alone, step, _ended(first, other, alone, step))
         moment = _moment(first, other, stage, step, number, grown)
         return _first(first, other, parted[0], step, guess(moment))
     return None
+
+
+def _ended(first: Run, other: Run, one: Series, step: int) -> str:
+    """Which of the two took no such step, and why where it is known."""
+    lacks = next(
+        run for run in (first, other) if step not in figures(run.stages[one.place], one.measure)
+    )
+    stopped = lacks.stages[one.place].stopped
+    because = f" ({stopped.rstrip('.')})" if stopped else ""
+    return f"`{lacks.name}` took no such step{because}"
 
 
 def _by_stage(found: list[Series]) -> Iterator[list[Series]]:
@@ -170,8 +196,9 @@ def _first(first: Run, other: Run, one: Series, step: int, said: str) -> FirstPa
         stage=place.stage,
         step=step,
         measure=one.measure,
-        apart=one.at(step),
+        apart=one.at(step) if step == one.parted else None,
         bound=bound_of(place.stage, one.measure),
         where=f"step {step} of {place.stage.upper()}{again} of topic {number + 1}, {title}",
         guess=said,
+        attempt=place.attempt,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from mindprint import __version__
 from mindprint.compare import verdict
 from mindprint.compare.against import Against
+from mindprint.compare.courses import unequal_courses
 from mindprint.compare.curves import curves
 from mindprint.compare.distances import Adapters
 from mindprint.compare.model import Comparison
@@ -15,6 +16,7 @@ from mindprint.compare.run import Run, read_run
 from mindprint.compare.settings import differences, same
 from mindprint.compare.sides import memory_notes, side
 from mindprint.compare.topics import paired, topic_scores
+from mindprint.compare.voices import Scale
 from mindprint.errors import ConfigError, DataError, Fault
 
 
@@ -27,8 +29,9 @@ def compared(runs: Sequence[tuple[str, Path]]) -> Comparison:
     _check(runs)
     read = _read(runs)
     adapters = [Adapters(run) for run in read]
+    scale = Scale(read[0])
     others = [
-        Against.of(read[0], run, adapters[0], held)
+        Against.of(read[0], run, adapters[0], held, scale)
         for run, held in zip(read[1:], adapters[1:], strict=True)
     ]
     odd = differences(read)
@@ -36,18 +39,19 @@ def compared(runs: Sequence[tuple[str, Path]]) -> Comparison:
         mindprint=__version__,
         title=read[0].result.title,
         author=read[0].result.author,
-        verdict=verdict.paragraph(odd, [one.sentences() for one in others]),
+        verdict=verdict.paragraph(read, odd, [one.sentences() for one in others]),
         runs=tuple(side(run, held.total) for run, held in zip(read, adapters, strict=True)),
         differences=odd,
         same=same(read),
         curves=curves(read),
         partings=tuple(parting for one in others for parting in one.partings),
         first=tuple(one.first_step for one in others if one.first_step is not None),
-        topics=topic_scores(read),
+        topics=topic_scores(read, scale),
         overall=tuple(one.scores for one in others),
         agreement=tuple(found for one in others for found in one.agreement),
         distances=tuple(found for one in others for found in one.distances),
         paired=paired(read),
+        gaps=tuple(gap for one in others for gap in one.gaps),
         notes=tuple(_notes(read)),
     )
 
@@ -93,5 +97,5 @@ def _notes(read: Sequence[Run]) -> Iterator[str]:
         if run.no_ledger:
             yield f"the adapters of `{run.name}` are not compared: {run.no_ledger}"
     for other in read[1:]:
-        yield from verdict.unequal_courses(read[0], other)
+        yield from unequal_courses(read[0], other)
     yield from memory_notes(read)

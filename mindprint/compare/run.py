@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mindprint import ledger as ledgers
+from mindprint.checkpoints import under_way
 from mindprint.compare.model import StageKind
 from mindprint.disk.sealed import Damaged
+from mindprint.dropped import judged_without
 from mindprint.errors import ConfigError, DataError, Fault
+from mindprint.inputs import FILE, Inputs, read_inputs
 from mindprint.ledger import Ledger
 from mindprint.report.files import RESULT, read_result
 from mindprint.report.model import Result, StageRecord, TopicRecord
@@ -37,9 +40,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One run that is compared. `stages`: all that were trained to their end, in order, kept or
-    not; `ledger` is None where it cannot be read, and `no_ledger` says why; `notes`: what is to be
-    said of the folder."""
+    """One run that is compared. `stages`: all that were trained, in order, kept or not; one of
+    them, `in_hand`, only as far as its newest checkpoint. `ledger` is None where it cannot be read,
+    and `no_ledger` says why; `inputs` likewise, `no_inputs`. `notes`: what is to be said of the
+    folder."""
 
     name: str
     path: Path
@@ -48,6 +52,15 @@ class Run:
     ledger: Ledger | None
     no_ledger: str = ""
     notes: tuple[str, ...] = ()
+    inputs: Inputs | None = None
+    no_inputs: str = "it holds no inputs"
+    in_hand: Place | None = None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Topics whose change was taken away: such a run was asked anew, and what it holds was
+        trained by another."""
+        return judged_without(self.inputs) if self.inputs is not None else ()
 
     @property
     def topics(self) -> tuple[TopicRecord, ...]:
@@ -55,6 +68,12 @@ class Run:
 
     def topic(self, name: str) -> TopicRecord | None:
         return next((topic for topic in self.topics if topic.id == name), None)
+
+    def accepted(self, topic: str) -> list[Place]:
+        """The stages of a finished topic that were kept."""
+        record = self.topic(topic)
+        stages = record.stages if record is not None else ()
+        return [Place(topic, one.name, one.attempt) for one in stages if one.accepted]
 
     def value(self, key: str) -> object:
         """A setting, None where this run's mindprint did not know it."""
@@ -80,14 +99,40 @@ def read_run(name: str, path: Path) -> Run:
     ledger, no_ledger = _ledger(path)
     _check_trained(path, ledger)
     result = read_result(path)
+    inputs, no_inputs = _inputs(path)
     stages, notes = _stages(path, result)
-    return Run(name, path, result, stages, ledger, no_ledger, (*_state(name, result), *notes))
+    notes = [*_state(name, result), *notes]
+    if (path / FILE).is_file() and inputs is None:
+        notes.append(f"how `{name}` began is not known: {no_inputs}")
+    in_hand = _in_hand(path, result, stages)
+    if in_hand is not None:
+        stages[in_hand[0]] = in_hand[1]
+    return Run(
+        name,
+        path,
+        result,
+        stages,
+        ledger,
+        no_ledger,
+        tuple(notes),
+        inputs,
+        no_inputs,
+        in_hand[0] if in_hand is not None else None,
+    )
 
 
 def _ledger(path: Path) -> tuple[Ledger | None, str]:
     """The ledger, or why there is none: the curves and scores can be compared without it."""
     try:
         return ledgers.read(RunDir(path)), ""
+    except (ConfigError, DataError) as error:
+        return None, error.what
+
+
+def _inputs(path: Path) -> tuple[Inputs | None, str]:
+    """What the run was begun with, or why that is not known."""
+    try:
+        return read_inputs(path), ""
     except (ConfigError, DataError) as error:
         return None, error.what
 
@@ -122,6 +167,37 @@ def _stages(path: Path, result: Result) -> tuple[dict[Place, StageRecord], list[
         for record in records:
             found[Place(topic.id, record.name, record.attempt)] = record
     return found, notes
+
+
+def _in_hand(
+    path: Path, result: Result, stages: Mapping[Place, StageRecord]
+) -> tuple[Place, StageRecord] | None:
+    """The stage that a run was stopped in, as far as its newest whole checkpoint has it."""
+    found = under_way(RunDir(path)) if result.status != "finished" else None
+    if found is None or found.stage not in ("sft", "dpo"):
+        return None
+    place = Place(found.topic, "sft" if found.stage == "sft" else "dpo", found.attempt)
+    if place in stages or place.topic not in {topic.id for topic in result.topics}:
+        return None
+    done = found.progress
+    losses = [loss for _, loss in done.curve]
+    record = StageRecord(
+        name=place.stage,
+        attempt=place.attempt,
+        steps=done.step,
+        epochs=0,
+        rows=0,
+        rows_cut=0,
+        tokens=done.tokens,
+        seconds=done.seconds,
+        tokens_per_second=done.tokens / done.seconds if done.seconds else 0.0,
+        loss_first=losses[0] if losses else None,
+        loss_last=losses[-1] if losses else None,
+        skipped_steps=done.skipped,
+        curve=tuple(done.curve),
+        margins=tuple(done.margins),
+    )
+    return place, record
 
 
 def _on_disk(folder: Path) -> tuple[list[StageRecord], list[str]]:

@@ -82,7 +82,10 @@ def _topics(runs: Sequence[Run]) -> Iterator[Setting]:
     every = list(dict.fromkeys(name for one in taught for name in one))
     odd = [name for name in every if not all(name in one for one in taught)]
     for name in odd:
-        values = tuple("taught" if name in one else "" for one in taught)
+        values = tuple(
+            "taught" if name in one else "taught, then dropped" if name in run.dropped else ""
+            for one, run in zip(taught, runs, strict=True)
+        )
         yield Setting(kind="topics", key=name, values=values)
     if not odd and not _alike([tuple(one) for one in taught]):
         values = tuple(", ".join(one) for one in taught)

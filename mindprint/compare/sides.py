@@ -31,19 +31,25 @@ def side(run: Run, total_norm: float | None) -> Side:
         voice=mean(result, "final", "voice"),
         stages=stage_figures(run),
         peak_memory=peak_memory(run),
-        seconds={
+        seconds={}
+        if run.dropped  # what it took was to ask it anew
+        else {
             "opening": timings.opening,
             "training": timings.training,
             "evaluation": timings.evaluation,
             "total": timings.total,
         },
         total_norm=total_norm,
+        dropped=run.dropped,
     )
 
 
 def stage_figures(run: Run) -> tuple[StageFigures, ...]:
-    """What all stages of a kind took together, those that were rolled back too."""
-    found = []
+    """What all stages of a kind took together, those that were rolled back too; nothing of a run
+    that a topic was dropped from, whose stages another run trained."""
+    found: list[StageFigures] = []
+    if run.dropped:
+        return ()
     for kind in KINDS:
         records = [record for record in run.stages.values() if record.name == kind]
         if not records:

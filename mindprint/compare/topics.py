@@ -6,40 +6,50 @@ from collections.abc import Sequence
 
 from mindprint.compare.model import Overall, TopicScores
 from mindprint.compare.run import Run
+from mindprint.compare.voices import Scale, asked, last_voice
 from mindprint.evals.changes import accuracies
 from mindprint.evals.stats import Pairs, averaged
 from mindprint.report.model import TopicRecord
-from mindprint.report.scores import Answer, Difference, Interval, Score
+from mindprint.report.scores import Answer, Difference, Score
 
 SEED, RESAMPLES = "run.seed", "eval.resamples"
 
 
-def topic_scores(runs: Sequence[Run]) -> tuple[TopicScores, ...]:
+def topic_scores(runs: Sequence[Run], scale: Scale) -> tuple[TopicScores, ...]:
     """In the first run's order, what only others have after it. Paired by question where the quiz
-    is the same; intervals are drawn with the first run's seed and resamples."""
+    is the same; intervals are drawn with the first run's seed and resamples. `scale`: that of the
+    first run, which the voices are paired on."""
     names = dict.fromkeys(topic.id for run in runs for topic in run.topics)
-    return tuple(_topic(runs, name) for name in names)
+    return tuple(_topic(runs, name, scale) for name in names)
 
 
-def overall(first: Run, other: Run) -> Overall:
+def overall(first: Run, other: Run, scale: Scale) -> Overall:
     """Over all questions of the topics that both finished and whose quiz is the same."""
     twins = [
         (topic, twin)
         for topic in first.topics
-        if (twin := other.topic(topic.id)) is not None and comparable(topic, twin)
+        if (twin := _twin(first, other, topic.id)) is not None
     ]
+    change, because = scale.at_the_end(other)
     return Overall(
         run=other.name,
         accuracy=_averaged(first, [_accuracy(*both) for both in twins]),
         markers=_averaged(first, [_markers(*both) for both in twins]),
-        voice=(_voice(first), _voice(other)),
+        voice=(last_voice(first), last_voice(other)),
+        phrasings=sum(len(topic.questions) for topic, _ in twins),
+        prompts=len(asked(first)),
+        voice_change=change,
+        voice_because=because,
     )
 
 
 def paired(runs: Sequence[Run]) -> bool:
     """Whether every topic that the first run and another have was asked the same quiz, as far as
-    it was asked, and there is one such topic at least for each."""
+    it was asked, and there is one such topic at least for each; not with a run that a topic was
+    dropped from."""
     first = runs[0]
+    if any(run.dropped for run in runs):
+        return False
     for other in runs[1:]:
         both = [(one, twin) for one in first.topics if (twin := other.topic(one.id)) is not None]
         asked = [pair for pair in both if pair[0].questions and pair[1].questions]
@@ -61,16 +71,23 @@ def comparable(topic: TopicRecord, twin: TopicRecord) -> bool:
     return bool(_final(topic)) and bool(_final(twin)) and same_quiz(topic, twin)
 
 
-def _topic(runs: Sequence[Run], name: str) -> TopicScores:
+def _twin(first: Run, other: Run, name: str) -> TopicRecord | None:
+    """The other run's topic, where its scores can be paired with the first's. A run that a topic
+    was dropped from has scores of the whole model, others of each topic's own end."""
+    if first.dropped or other.dropped:
+        return None
+    topic, twin = first.topic(name), other.topic(name)
+    both = topic is not None and twin is not None and comparable(topic, twin)
+    return twin if both else None
+
+
+def _topic(runs: Sequence[Run], name: str, scale: Scale) -> TopicScores:
     records = [run.topic(name) for run in runs]
     known = [record for record in records if record is not None]
     finals = [_score(record) for record in records]
-    first = records[0]
-    twins = [
-        (first, one) if first is not None and one is not None and comparable(first, one) else None
-        for one in records[1:]
-    ]
-    reference = runs[0]
+    reference, first = runs[0], records[0]
+    paired = [_twin(reference, other, name) for other in runs[1:]]
+    twins = [(first, one) if first is not None and one is not None else None for one in paired]
     return TopicScores(
         id=name,
         title=known[0].title,
@@ -83,6 +100,7 @@ def _topic(runs: Sequence[Run], name: str) -> TopicScores:
         markers_changes=tuple(
             None if both is None else _averaged(reference, [_markers(*both)]) for both in twins
         ),
+        voice_changes=tuple(scale.of_topic(other, name) for other in runs[1:]),
         voice_intervals=tuple(None if one is None else one.voice_interval for one in finals),
     )
 
@@ -112,14 +130,3 @@ def _averaged(first: Run, quizzes: Sequence[Pairs]) -> Difference | None:
         return None
     seed, resamples = (int(str(first.value(key))) for key in (SEED, RESAMPLES))
     return averaged(quizzes, seed=seed, resamples=resamples)
-
-
-def _voice(run: Run) -> Interval | None:
-    """The calibrated voice of the last state, where it could be measured."""
-    record = run.result.voice
-    if record is None or not record.measurable or record.final is None:
-        return None
-    reading = record.final
-    if not reading.measurable:
-        return None
-    return Interval(value=reading.value, low=reading.low, high=reading.high)

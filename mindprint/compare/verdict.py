@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mindprint.compare.model import (
     Agreement,
     Distance,
     FirstParting,
+    Gap,
     Overall,
     Parting,
     Setting,
@@ -50,30 +51,61 @@ def differing(differences: Sequence[Setting]) -> str:
     return f"The runs differ in {_listed(parts)}."
 
 
+def dropped(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Said before anything else of runs that a topic was taken away from."""
+    return tuple(
+        f"{_listed([f'`{topic}`' for topic in run.dropped])} "
+        f"{'was' if len(run.dropped) == 1 else 'were'} taught to `{run.name}` and taken away: "
+        "its scores are of the whole model after that, not of the end of each topic, so none is "
+        "paired, and not all that it holds was trained by it, so it has no speed and no times."
+        for run in runs
+        if run.dropped
+    )
+
+
 def keeping(
-    first: Run, other: Run, partings: Sequence[Parting], parted: FirstParting | None
+    first: Run,
+    other: Run,
+    partings: Sequence[Parting],
+    parted: FirstParting | None,
+    gaps: Sequence[Gap],
 ) -> str:
     """How far one run keeps to the first, or why it cannot be held to that."""
     bound = [one for one in partings if one.bound is not None]
     name, reference = f"`{other.name}`", f"`{first.name}`"
     if parted is not None:
-        return (
-            f"{name} leaves {reference} at {parted.where}: the {parted.measure} is "
-            f"{parted.apart:.1e} apart, the bound is {parted.bound:.0e}; a guess: {parted.guess}."
-        )
+        return f"{name} leaves {reference} at {parted.where}: {_apart(parted)}."
     if bound:
         losses = [one for one in bound if one.measure == "loss"]
         steps, worst = sum(one.steps for one in losses), max(one.worst for one in losses)
         stages = several(len(losses), "stage")
-        loose = "" if len(bound) == len(partings) else "; other stages are held to no bound"
         apart = f"losses at most {worst:.1e} apart" if worst else "losses equal to the last digit"
-        return (
-            f"{name} keeps to {reference} within the bounds over all {several(steps, 'step')} of "
-            f"{stages} ({apart}){loose}."
+        reach = (
+            f"the {several(steps, 'step')} of {stages} that both took"
+            if gaps
+            else (f"all {several(steps, 'step')} of {stages}")
         )
+        return f"{name} keeps to {reference} within the bounds over {reach} ({apart}){_rest(gaps)}."
     if partings:
         return f"{name} is held to no bound, since {partings[0].because}."
     return f"{name} and {reference} have no stage in common."
+
+
+def _apart(parted: FirstParting) -> str:
+    if parted.apart is None:
+        return parted.guess
+    return (
+        f"the {parted.measure} is {parted.apart:.1e} apart, the bound is {parted.bound:.0e}; "
+        f"a guess: {parted.guess}"
+    )
+
+
+def _rest(gaps: Sequence[Gap]) -> str:
+    """What was not held to a bound, the first of it in words."""
+    if not gaps:
+        return ""
+    more = f", and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+    return f"; not all could be compared: {gaps[0].told}{more}"
 
 
 def scoring(run: Overall, agreement: Sequence[Agreement]) -> str:
@@ -88,10 +120,23 @@ def scoring(run: Overall, agreement: Sequence[Agreement]) -> str:
         told = [_change("accuracy", "is", run.accuracy)]
         if run.markers is not None:
             told.append(_change("the author's marks in the answers", "are", run.markers))
+    asked = several(run.accuracy.clusters, "question")
+    if run.phrasings != run.accuracy.clusters:
+        asked += f" in {several(run.phrasings, 'phrasing')}"
+    return f"Over {asked} {'; '.join(told)}."
+
+
+def voicing(run: Overall) -> str:
+    """The voice of the last state of both, measured on open prompts and not on the quiz."""
     here, there = run.voice
-    if here is not None and there is not None:
-        told.append(f"voice is {there.value:.2f} for {here.value:.2f}")
-    return f"Over {several(run.accuracy.clusters, 'question')} {'; '.join(told)}."
+    if here is None or there is None:
+        return ""
+    told = (
+        f"On {several(run.prompts, 'open prompt')} voice is {there.value:.2f} for {here.value:.2f}"
+    )
+    if run.voice_change is None:
+        return f"{told}, each on its own scale and not paired: {run.voice_because}."
+    return f"{told}: {_change('voice', 'is', run.voice_change)}."
 
 
 def agreeing(found: Sequence[Agreement]) -> str:
@@ -126,7 +171,8 @@ def adapted(found: Sequence[Distance]) -> str:
     whole = next((one for one in found if not one.topic), None)
     if whole is None or whole.relative is None:
         return ""
-    return f"The adapters in force are {whole.relative:.1e} of their norm apart."
+    bound = f", and the bound is {whole.bound:.1e}" if whole.past else ""
+    return f"The adapters in force are {whole.relative:.1e} of their norm apart{bound}."
 
 
 def speeds(first: Run, other: Run) -> str:
@@ -138,35 +184,25 @@ def speeds(first: Run, other: Run) -> str:
     )
 
 
-def paragraph(differences: Sequence[Setting], runs: Sequence[Sequence[str]]) -> str:
-    """What differs, then the sentences of each run that is held against the first."""
-    return " ".join([differing(differences), *(said for one in runs for said in one)])
-
-
-def unequal_courses(first: Run, other: Run) -> Iterator[str]:
-    """Stages that only one of two runs took, and those that ended early in one, said aloud."""
-    done = {t.id for t in first.topics if t.stages} & {t.id for t in other.topics if t.stages}
-    for one, two in ((first, other), (other, first)):
-        for place in one.stages:
-            if place.topic in done and place not in two.stages:
-                yield f"`{one.name}` trained {_stage(place)}, `{two.name}` did not"
-    for place, here in first.stages.items():
-        there = other.stages.get(place)
-        if there is not None and here.steps != there.steps:
-            ends = f"{here.steps} steps in `{first.name}`, {there.steps} in `{other.name}`"
-            yield f"{_stage(place)} has {ends}"
-
-
-def _stage(place: tuple[str, str, int]) -> str:
-    topic, stage, attempt = place
-    return f"{stage.upper()}{f', attempt {attempt + 1},' if attempt else ''} of `{topic}`"
+def paragraph(
+    runs: Sequence[Run], differences: Sequence[Setting], found: Sequence[Sequence[str]]
+) -> str:
+    """What was dropped, what differs, then what is `found` of each run against the first."""
+    said = (one for sentences in found for one in sentences)
+    return " ".join([*dropped(runs), differing(differences), *said])
 
 
 def _change(what: str, verb: str, change: Difference) -> str:
-    around = f"{change.value:+.2f}, 95 % interval {change.low:+.2f} to {change.high:+.2f}"
+    value, low, high = (_signed(one) for one in (change.value, change.low, change.high))
+    around = f"{value}, 95 % interval {low} to {high}"
     if change.rose or change.fell:
         return f"{what} {verb} {'higher' if change.rose else 'lower'} ({around})"
     return f"no difference of {what} is shown ({around})"
+
+
+def _signed(value: float) -> str:
+    """With its sign; what rounds to nothing is `+0.00`."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _machine(one: Setting) -> str:

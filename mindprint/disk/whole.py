@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +60,39 @@ def write_folder(path: Path, fill: Callable[[Path], None], size: int = 0) -> Non
         points.reached("renamed", path)
         sync_folder(path.parent)
     points.reached("done", path)
+
+
+def write_new_folder(path: Path, fill: Callable[[Path], None], size: int = 0) -> None:
+    """As `write_folder`, where there was none. Whatever ends it early leaves neither the folder
+    nor those above that were made for it."""
+    above = missing_above(path)
+    own: list[int] = []
+
+    def filled(partial: Path) -> None:
+        own.append(partial.stat().st_ino)
+        fill(partial)
+
+    try:
+        write_folder(path, filled, size)
+    except BaseException:
+        shutil.rmtree(_hidden(path, PARTIAL), ignore_errors=True)
+        if own and path.is_dir() and path.stat().st_ino == own[0]:  # it had its name already
+            remove_folder(path)
+        remove_empty(above)
+        raise
+
+
+def missing_above(path: Path) -> list[Path]:
+    """The folders that `path` lies in and that are not there yet, the innermost first."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """The innermost comes first; one that somebody else uses by now stays, and those above it."""
+    for folder in folders:
+        if not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def remove_folder(path: Path) -> None:

@@ -11,13 +11,13 @@ from functools import partial
 from backends.contract import Generated, GenerateSpec, Session
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum, Message, QuizItem
-from mindprint.curriculum.trained import trained_texts
 from mindprint.evals.answers import collapsed, judge, summarise, with_pick
 from mindprint.evals.degeneracy import LOOPS, Limits, flags_of
 from mindprint.evals.likelihood import weigh
-from mindprint.evals.prompts import examples, open_prompts, topic_terms, with_examples
+from mindprint.evals.prompts import examples, open_prompts, with_examples
 from mindprint.evals.sheet import Exam
 from mindprint.evals.style.instrument import Instrument
+from mindprint.evals.style.of_curriculum import instrument_of
 from mindprint.fitting import Fit, asking_advice
 from mindprint.report.scores import Answer, Difference, Score
 from mindprint.report.voice import Reading
@@ -132,17 +132,7 @@ class Examiner:
     def calibrate(self, base: Sequence[str]) -> Instrument:
         """The scale on which `base`, answers to the open prompts, is 0 and the author is 1."""
         with self._timed():
-            topics, config = self._curriculum.topics, self._config
-            self.instrument = Instrument(
-                self.open_prompts or self._curriculum.voice.answers,
-                base,
-                self._curriculum.voice,
-                trained=tuple(text for topic in topics for text in trained_texts(topic)),
-                topic_terms=topic_terms(topics),
-                seed=config.run.seed,
-                resamples=config.eval.resamples,
-                embedder=config.eval.embedder,
-            )
+            self.instrument = instrument_of(self._curriculum, self._config, base)
         return self.instrument
 
     def read(self, exam: Exam, said: Sequence[str], reading: Reading | None = None) -> Exam:

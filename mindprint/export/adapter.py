@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backends import peft_files
-from mindprint.export.checked import Checked, check_bound, share, verify
+from mindprint.export.checked import Checked, Rounded, check_bound, percentage, verify
 from mindprint.export.exact import Ground
 from mindprint.export.folded import Folded, concatenated, norm, reduced
 from mindprint.export.form import FORMS, Asked, Done, Made
@@ -20,8 +20,8 @@ def write(ground: Ground, asked: Asked, folder: Path) -> Done:
     peft_files.write(
         folder, folded.spec, folded.tensors, base=source.inputs.called, linears=linears
     )
-    checked = verify(ground, source.base, folder, FORMS[asked.to].opened)
-    check_bound(checked, folder, advice(ground, asked, folded))
+    checked = verify(ground, source.base, folder, FORMS[asked.to].opened, cut(folded))
+    check_bound(checked, folder, lambda: advice(ground, asked, folded))
     return made(asked, folded, checked), checked
 
 
@@ -31,13 +31,19 @@ def fold(ground: Ground, asked: Asked) -> Folded:
     return whole if asked.rank is None else reduced(whole, asked.rank)
 
 
+def cut(folded: Folded) -> Rounded:
+    return Rounded(folded.error, exact=not folded.error)
+
+
 def made(asked: Asked, folded: Folded, checked: Checked) -> Made:
     rank, notes = folded.spec.rank, []
     if asked.rank is not None and asked.rank > rank:
         notes.append(f"the exact adapter has rank {rank}, less than the {asked.rank} asked for")
     elif folded.error:
-        told = f"{share(checked.lost)} of their effect on the logits" if checked.verified else ""
-        cut = f"rank {rank} leaves out {share(folded.error)} of the change of the weights"
+        told = (
+            f"{percentage(checked.lost)} of their effect on the logits" if checked.verified else ""
+        )
+        cut = f"rank {rank} leaves out {percentage(folded.error)} of the change of the weights"
         notes.append(f"{cut}, and {told}" if told else cut)
     if not norm(folded):
         notes.append("the adapters change nothing")
@@ -55,7 +61,11 @@ def made(asked: Asked, folded: Folded, checked: Checked) -> Made:
 def advice(ground: Ground, asked: Asked, folded: Folded) -> str:
     """What would keep more: the smallest rank whose error on the weights is within the bound."""
     if not folded.error:
-        return "the adapter is the ledger's, exactly; `mindprint doctor` looks at the libraries"
+        library = FORMS[asked.to].opened[0]
+        return (
+            f"the adapter is the ledger's, exactly, so {library} computes this model otherwise: "
+            f"`mindprint doctor` looks at the libraries, `--unverified {library}` leaves it out"
+        )
     whole = concatenated(ground.source.adapters())
     low, high = folded.spec.rank, whole.spec.rank
     while high - low > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindprint import __version__
 from mindprint.disk.sealed import file_hash
-from mindprint.export.checked import Checked, share
+from mindprint.export.checked import Checked, percentage
 from mindprint.export.form import Made
 from mindprint.export.loading import loading
 from mindprint.export.quiz import QuizEffect, table, told
@@ -15,8 +15,7 @@ from mindprint.report.files import RESULT, read_result
 from mindprint.report.inline import code, inline, paragraph
 from mindprint.report.model import Result
 from mindprint.report.text import Table, markdown
-from mindprint.report.words import several
-from mindprint.report.words import share as figure
+from mindprint.report.words import sentence, several, share
 from mindprint.tokens.render import Renderer
 
 KINDS = {
@@ -48,7 +47,7 @@ def export_card(source: Source, made: Made, checked: Checked) -> str:
         loading(source, made, renderer),
         *_checks(made, checked),
         *_quantized(made),
-        *_scores(source, found),
+        *_scores(source, made, found),
         "## Base model",
         _base(source, made, found),
         *_trained_on(source, found),
@@ -96,43 +95,61 @@ def _what(source: Source, made: Made, result: Result | None) -> list[str]:
 
 def _checks(made: Made, checked: Checked) -> list[str]:
     """What each library made of it, and which were not asked."""
-    asked = (
-        "the quiz of the topics" if checked.topics else "plain questions, as the run has no quiz"
-    )
-    held = (
-        "Quantizing changes them; how much is told here, and what it does on the quiz below."
-        if made.quantize is not None
-        else f"More than {share(checked.bound)} lost would have stopped the export."
-    )
-    parts = [
-        "## What was checked",
-        "The folder was opened again by other libraries, each in a process of its own and without "
-        f"any code of mindprint's, and asked {asked}. What they gave is compared with the run's "
-        f"own model, base and adapters apart ({inline(checked.exact)}). Effect lost: the distance "
-        "of the logits from the run's own, over what the adapters change in them. " + held,
-    ]
+    parts = ["## What was checked"]
     if checked.verified:
-        parts.append(markdown(_verified(checked)))
+        held = made.quantize is None
+        parts += [_how(checked, held), markdown(_verified(checked, held))]
+        parts += [paragraph(sentence(note)) for note in checked.notes]
+    else:
+        parts.append(
+            "No library opened this folder, and what it holds was not compared with the run's own "
+            "model."
+        )
     if checked.unverified:
         lines = (f"- {name}: {paragraph(why)}" for name, why in checked.unverified.items())
         parts.append("Not verified with:\n\n" + "\n".join(lines))
     return parts
 
 
-def _verified(checked: Checked) -> Table:
-    head = ("library", "arithmetic", "positions", "effect lost", "worst logit", "same answers")
-    rows = tuple(
-        (
+def _how(checked: Checked, held: bool) -> str:
+    """`held`: whether what the logits lost could have stopped the export."""
+    asked = (
+        "the quiz of the topics" if checked.topics else "plain questions, as the run has no quiz"
+    )
+    libraries = "another library" if len(checked.verified) == 1 else "other libraries, each"
+    return (
+        f"The folder was opened again by {libraries} in a process of its own and without any code "
+        f"of mindprint's, and asked {asked}. What came of it is compared with the run's own model, "
+        f"base and adapters apart ({inline(checked.exact)}). Effect lost: the distance of the "
+        "logits from the run's own, over what the adapters change in them. "
+        + (
+            "More than the bound would have stopped the export."
+            if held
+            else "Quantizing changes them; how much is told here, and what it does on the quiz "
+            "below."
+        )
+    )
+
+
+def _verified(checked: Checked, held: bool) -> Table:
+    """`held`: with the bounds."""
+    head = ["library", "arithmetic", "positions", "effect lost", "worst logit", "same answers"]
+    rows = [
+        [
             one.version or one.framework,
             one.dtype,
             str(one.positions),
-            share(one.lost),
+            percentage(one.lost) if one.measurable else "none to measure",
             f"{one.worst:.1e}",
             f"{one.answers} of {one.asked} ({one.tokens} of {one.tokens_of} tokens)",
-        )
+        ]
         for one in checked.verified
-    )
-    return Table(head, rows, frozenset({2, 3, 4}))
+    ]
+    if held:
+        head.insert(4, "bound")
+        for row, one in zip(rows, checked.verified, strict=True):
+            row.insert(4, percentage(one.limit))
+    return Table(tuple(head), tuple(map(tuple, rows)), frozenset(range(2, 5 + held)))
 
 
 def _effect(made: Made) -> QuizEffect | None:
@@ -153,17 +170,44 @@ def _quantized(made: Made) -> list[str]:
     ]
 
 
-def _scores(source: Source, result: Result | None) -> list[str]:
+def _scores(source: Source, made: Made, result: Result | None) -> list[str]:
+    """What the run measured, and of which model: not of this one, but for what was asked again."""
     if result is None:
         return []
-    said = []
+    said = (
+        "The scores are each topic's at its own end, before later topics were taught over it; they "
+        "are not those of the finished model"
+    )
+    asked = made.quantize is not None
+    said += ", which the section above has." if asked else ", and this export was not asked again."
     if source.until is not None or source.without:
-        said.append(
-            "These are the scores of the whole run, with all of its topics; this export has fewer, "
-            "and was not asked the quiz again."
-        )
+        said += " They are of the whole run, with all of its topics; this export has fewer."
     first, *rest = run_card.measured(result)
-    return [first, *said, *rest]
+    again = _asked_again(result)
+    if again:
+        said += " Of the model as the run ended, questions that were asked again say this:"
+    return [first, said, *again, *rest]
+
+
+def _asked_again(result: Result) -> list[str]:
+    """Accuracy on the questions that were asked again at the end of the run, topic by topic."""
+    finals = [row for row in result.forgetting if row.stage == "final"]
+    if not finals:
+        return []
+    learned = {row.after: row.scores[row.after] for row in finals if row.after in row.scores}
+    last = finals[-1].scores
+    rows = tuple(
+        (
+            topic.title,
+            share(learned[topic.id].accuracy),
+            share(last[topic.id].accuracy),
+            str(last[topic.id].questions),
+        )
+        for topic in result.topics
+        if topic.id in learned and topic.id in last
+    )
+    head = ("topic, asked again", "accuracy at its own end", "at the run's end", "questions")
+    return [markdown(Table(head, rows, frozenset({1, 2, 3})))] if rows else []
 
 
 def _base(source: Source, made: Made, result: Result | None) -> str:
@@ -195,8 +239,8 @@ def _ledger(source: Source) -> list[str]:
             code(entry.name),
             entry.stage,
             str(entry.rank),
-            figure(entry.after.accuracy if entry.after is not None else None),
-            figure(entry.after.voice if entry.after is not None else None),
+            share(entry.after.accuracy if entry.after is not None else None),
+            share(entry.after.voice if entry.after is not None else None),
             code(entry.sha256),
         )
         for entry in source.entries
@@ -215,12 +259,14 @@ def _limits(source: Source, made: Made, checked: Checked, result: Result | None)
     found = []
     if not checked.verified:
         found.append("No library opened this export: nothing of it was verified.")
-    found.append(
-        f"The checks compare {several(len(checked.verified), 'library', 'libraries')} on a few "
-        "prompts of this machine; another device or version rounds otherwise."
-    )
+    else:
+        found.append(
+            f"The checks compare {several(len(checked.verified), 'library', 'libraries')} on a few "
+            "prompts of this machine; another device or version rounds otherwise."
+        )
     if made.form not in MODELS:
-        found.append("Verified on the base named above, and on no other.")
+        done = "Verified on" if checked.verified else "Made for"
+        found.append(f"{done} the base named above, and no other.")
     for one in source.inputs.dropped:
         names = ", ".join(f"`{topic}`" for topic in one.topics)
         found.append(

@@ -40,6 +40,11 @@ class Exact:
         """Norm of what the adapters change in the logits, in float64."""
         return distance(self.logits, self.base)
 
+    @cached_property
+    def norm(self) -> float:
+        """Norm of the base's logits, in float64."""
+        return distance(self.base, tuple(np.zeros_like(row) for row in self.base))
+
 
 @dataclass(frozen=True)
 class Ground:

@@ -43,12 +43,15 @@ class Exported(Frozen):
 def check_folder(source: Source, asked: Asked, folder: Path) -> None:
     """Raises ConfigError for a place that holds something, cannot be written, or has no room: asked
     before any weight is loaded."""
-    inside = folder.absolute().resolve()
+    place = folder.absolute().resolve()
     for held, what in ((source.run.path, "the run"), (source.base, "the base model")):
-        if held.resolve() == inside:
-            raise ConfigError(f"`{folder}` is {what}", where="DIR", hint="choose another folder")
+        if place.is_relative_to(held.resolve()):
+            said = "is" if held.resolve() == place else "lies in the folder of"
+            raise ConfigError(
+                f"`{folder}` {said} {what}", where="DIR", hint="choose a folder outside of it"
+            )
     try:
-        check_place(folder, size_of(source, asked))
+        check_place(folder, size_of(source, asked), "the export")
     except ConfigError as error:
         hint = "choose a folder that is not there yet, or is empty, on a disk with room"
         raise ConfigError(error.what, where="DIR", hint=hint) from error

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import AdapterSpec, Params
-from backends.lora import name_a, name_b
+from backends.lora import name_a, name_b, paths_of
 from mindprint.errors import ConfigError
 
 Held = tuple[AdapterSpec, Params]
@@ -52,8 +52,16 @@ def concatenated(adapters: Sequence[Held], signs: Sequence[float] | None = None)
 def reduced(whole: Folded, rank: int) -> Folded:
     """The nearest adapter of `rank` (Eckart & Young 1936), by the singular values of each layer's
     change; worked out in float64 on the factors, never on the full matrix."""
-    if rank >= whole.spec.rank:
-        return whole
+    return whole if rank >= whole.spec.rank else _by_values(whole, rank)
+
+
+def recast(whole: Folded) -> Folded:
+    """The same change, to float32's rounding, in factors of its own: the singular vectors of each
+    layer's. What it was put together from can no longer be cut out of its tensors."""
+    return _by_values(whole, whole.spec.rank)
+
+
+def _by_values(whole: Folded, rank: int) -> Folded:
     tensors: Params = {}
     cut = total = 0.0
     for path in paths_of(whole.tensors):
@@ -74,11 +82,6 @@ def norm(whole: Folded) -> float:
         b = whole.tensors[name_b(path)].astype(np.float64)
         total += float(np.square(_core(a, b)).sum())
     return math.sqrt(total) * whole.spec.scale
-
-
-def paths_of(tensors: Params) -> list[str]:
-    """The layers that an adapter's tensors belong to, in their order."""
-    return list(dict.fromkeys(name.rsplit(".", 1)[0] for name in tensors))
 
 
 def _stacked(path: str, adapters: Sequence[tuple[Held, float]]) -> Factors:

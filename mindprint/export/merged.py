@@ -12,7 +12,7 @@ from backends.model_files import read_config
 from backends.weight_files import check_floats, equal, headers
 from mindprint.errors import ConfigError
 from mindprint.export import tensors
-from mindprint.export.checked import Checked, check_bound, share, verify
+from mindprint.export.checked import Checked, Rounded, check_bound, percentage, verify
 from mindprint.export.exact import Ground
 from mindprint.export.folded import Folded, concatenated
 from mindprint.export.form import Asked, Done, Made
@@ -40,8 +40,8 @@ TOKENIZER = "tokenizer_config.json"
 def write(ground: Ground, asked: Asked, folder: Path) -> Done:
     """Raises ExportRefused where a library loses more than the bound of the adapters' effect."""
     made, folded = write_model(ground, folder, asked)
-    checked = verify(ground, folder)
-    check_bound(checked, folder, advice(ground, made, folded, checked))
+    checked = verify(ground, folder, rounded=rounding(made))
+    check_bound(checked, folder, lambda: advice(ground, made, folded, checked))
     return made, checked
 
 
@@ -73,9 +73,20 @@ def write_model(ground: Ground, folder: Path, asked: Asked) -> tuple[Made, Folde
     return made, folded
 
 
+def rounding(made: Made) -> Rounded:
+    return Rounded(made.weight_error, exact=made.dtype == "float32")
+
+
 def advice(ground: Ground, made: Made, folded: Folded, checked: Checked) -> str:
     """Which dtype would keep the effect: what it loses on the weights, worked out, times how much
     more the logits lost than the weights did here."""
+    if made.dtype == "float32":
+        over = [one.framework for one in checked.verified if not one.lost <= one.limit]
+        left = " ".join(f"--unverified {one}" for one in over)
+        return (
+            f"float32 loses {percentage(made.weight_error)} on the weights, so "
+            f"{' and '.join(over)} computes this model otherwise: `{left}` leaves it out"
+        )
     ratio = checked.lost / made.weight_error if made.weight_error else 1.0
     told = []
     for dtype in sorted(KINDS, key=lambda name: BYTES[KINDS[name]]):
@@ -88,10 +99,10 @@ def advice(ground: Ground, made: Made, folded: Folded, checked: Checked) -> str:
             continue
         if loss * ratio <= checked.bound:
             return (
-                f"{dtype} would keep it (it loses {share(loss)} on the weights, where "
-                f"{made.dtype} loses {share(made.weight_error)}): `--dtype {dtype}`"
+                f"{dtype} would keep it (it loses {percentage(loss)} on the weights, where "
+                f"{made.dtype} loses {percentage(made.weight_error)}): `--dtype {dtype}`"
             )
-        told.append(f"{dtype} loses {share(loss)} on the weights")
+        told.append(f"{dtype} loses {percentage(loss)} on the weights")
     return f"no dtype keeps it ({'; '.join(told)}): export the adapter, `--to adapter`"
 
 

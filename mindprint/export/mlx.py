@@ -12,9 +12,9 @@ from backends.witnessing import NOT_HERE
 from mindprint.disk.room import check_room
 from mindprint.errors import ConfigError
 from mindprint.export import merged, tensors
-from mindprint.export.checked import Checked, ExportRefused, check_bound, share, verify
+from mindprint.export.checked import Checked, ExportRefused, check_bound, percentage, verify
 from mindprint.export.exact import Ground
-from mindprint.export.form import Asked, Done, Made
+from mindprint.export.form import FORMS, Asked, Done, Made
 from mindprint.export.probes import PLAIN
 from mindprint.export.quiz import QuizEffect, told
 from mindprint.export.witness import (
@@ -53,9 +53,9 @@ def export_mlx(ground: Ground, asked: Asked, folder: Path) -> Done:
         file.rename(folder / file.name)
     target.rmdir()
     _check_tokenizer(ground.renderer, folder)
-    checked = verify(ground, folder, frameworks=("mlx-lm",))
+    checked = verify(ground, folder, frameworks=FORMS["mlx"].opened, rounded=merged.rounding(made))
     if quizzes is None:
-        check_bound(checked, folder, merged.advice(ground, made, folded, checked))
+        check_bound(checked, folder, lambda: merged.advice(ground, made, folded, checked))
         return made, checked
     return _quantized(made, asked, converted, checked, _asked(ground, quizzes, folder)), checked
 
@@ -148,8 +148,8 @@ def _quantized(
         )
     if checked.verified:
         notes.append(
-            f"the logits lie {share(checked.lost)} of the adapters' effect from the run's own, "
-            "which is said and not held to the bound"
+            f"the logits lie {percentage(checked.lost)} of the adapters' effect from the run's "
+            "own, which is said and not held to the bound"
         )
     notes += told(effect)
     figures = {

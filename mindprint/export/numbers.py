@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.weight_files import from_bfloat16
 from mindprint.errors import Exit, MindprintError
 
 KINDS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -23,9 +24,8 @@ class OutOfRange(MindprintError):
 
 def widened(data: bytes, kind: str) -> Wide:
     """Stored numbers in float64, exactly."""
-    if kind == "BF16":  # the upper half of a float32
-        bits = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
-        return bits.view(np.float32).astype(np.float64)
+    if kind == "BF16":
+        return from_bfloat16(data).astype(np.float64)
     kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
     return np.frombuffer(data, dtype=kinds[kind]).astype(np.float64)
 
@@ -36,8 +36,10 @@ def rounded(values: NDArray[np.float32] | Wide, kind: str, name: str) -> bytes:
     if kind == "F64":
         return values.astype("<f8").tobytes()
     with np.errstate(over="ignore"):
-        made = values.astype("<f2" if kind == "F16" else "<f4")
-    data = _bfloat16(made).tobytes() if kind == "BF16" else made.tobytes()
+        if kind == "BF16":
+            data = _bfloat16(_odd(values)).tobytes()
+        else:
+            data = values.astype("<f2" if kind == "F16" else "<f4").tobytes()
     if _infinities(data, kind) > int(np.isinf(values).sum()):
         raise OutOfRange(
             f"`{name}` holds numbers beyond the range of {DTYPES[kind]}",
@@ -45,6 +47,19 @@ def rounded(values: NDArray[np.float32] | Wide, kind: str, name: str) -> bytes:
             hint="use `--dtype bfloat16` or `--dtype float32`, which have the range",
         )
     return data
+
+
+def _odd(values: NDArray[np.float32] | Wide) -> NDArray[np.float32]:
+    """Float32 to be rounded further: what is between two of them becomes the one whose last bit is
+    set, so that it is never taken for a tie (Boldo & Melquiond 2005, rounding to odd)."""
+    near = values.astype("<f4")
+    if values.dtype == near.dtype:
+        return near
+    between = (near != values) & ~np.isnan(values)
+    bits = near.view(np.uint32)
+    bits -= (between & (np.abs(near) > np.abs(values))).astype(np.uint32)  # toward zero
+    bits |= between.astype(np.uint32)
+    return near
 
 
 def _bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from backends.json_files import json_of
 from mindprint.disk.whole import write_text
+from mindprint.errors import ConfigError
 from mindprint.export import merged
 from mindprint.export.exact import Ground
 from mindprint.export.form import Asked, Done
@@ -30,8 +31,8 @@ TAKEN = frozenset(
 )
 """Architectures of text alone that ollama imports from safetensors (its convert/convert.go)."""
 NOT_RUN = (
-    "not run here: the weights were checked with the libraries named, TEMPLATE by carrying it out "
-    "after the rules of Go's templates; ollama converts the weights to 16 bits as it imports them"
+    "not run here: TEMPLATE was checked by carrying it out after the rules of Go's templates, "
+    "{weights}; ollama converts the weights to 16 bits as it imports them"
 )
 
 
@@ -47,12 +48,12 @@ def export_ollama(ground: Ground, asked: Asked, folder: Path) -> Done:
     recorded = _questions(source)
     for text in recorded or PLAIN:
         check(renderer, template.text, question(system, text))
-    settings = _config(source.base)
+    settings, tokenizer = _config(source.base), _tokenizer(source.base)
     stops = [renderer.decode_raw([stop]) for stop in renderer.stop_ids]
     modelfile = Modelfile(template.text, system, stops, _context(settings)).text()
     made, checked = merged.write(ground, asked, folder)
     write_text(folder / MODELFILE, modelfile)
-    begins = _leave_ends_to_the_template(folder, renderer)
+    begins = _leave_ends_to_the_template(folder, renderer, tokenizer)
     tried = (
         f"{several(len(recorded), 'quiz question')}"
         if recorded
@@ -68,7 +69,9 @@ def export_ollama(ground: Ground, asked: Asked, folder: Path) -> Done:
     )
     figures = {**made.figures, "template_checked_on": len(recorded or PLAIN)}
     told = made.model_copy(update={"form": "ollama", "notes": notes, "figures": figures})
-    unverified = {**checked.unverified, "ollama": NOT_RUN}
+    opened = [one.framework for one in checked.verified]
+    weights = f"the weights with {' and '.join(opened)}" if opened else "the weights by nothing"
+    unverified = {**checked.unverified, "ollama": NOT_RUN.format(weights=weights)}
     return told, checked.model_copy(update={"unverified": unverified})
 
 
@@ -89,19 +92,27 @@ def _context(settings: dict[str, Any]) -> int | None:
     return min(own, CONTEXT) if isinstance(own, int) and own > 0 else None
 
 
-def _leave_ends_to_the_template(folder: Path, renderer: Renderer) -> str:
+def _tokenizer(base: Path) -> dict[str, Any]:
+    """The base's tokenizer settings, {} where it has no such file. Raises ConfigError for what is
+    none: asked before anything is merged."""
+    file = base / TOKENIZER
+    if not file.is_file():
+        return {}
+    held = json_of(file)
+    if not isinstance(held, dict):
+        hint = "take the file from where the model came from, or export with `--to merged`"
+        raise ConfigError(f"{TOKENIZER} is no object of settings", where=str(file), hint=hint)
+    # What `merged` leaves out, as it names code of the folder's own.
+    return {key: value for key, value in held.items() if key != "auto_map"}
+
+
+def _leave_ends_to_the_template(folder: Path, renderer: Renderer, held: dict[str, Any]) -> str:
     """Tell ollama to put no token around a prompt: TEMPLATE has the begin-of-text token where
     training had it, and a second one would be a prompt that was never trained. Returns what is to
     be said of it."""
-    file = folder / TOKENIZER
-    held = json_of(file)
-    write_text(
-        file,
-        json.dumps(
-            {**held, "add_bos_token": False, "add_eos_token": False}, indent=2, ensure_ascii=False
-        )
-        + "\n",
-    )
+    settings = {**held, "add_bos_token": False, "add_eos_token": False}
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    write_text(folder / TOKENIZER, text + "\n")
     begin = renderer.bos_id
     if begin is None or renderer.prompt(question("", "Who?"))[:1] != [begin]:
         return "no begin-of-text token is put before a prompt, as in training"

@@ -30,7 +30,8 @@ class TopicEffect(Frozen):
 class QuizEffect(Frozen):
     """All topics. `accuracy` and `markers`: the mean over the topics of the change, with its
     interval; `own`, `exported`: where each was run; `choices`: questions that have choices, which
-    are judged here by what was said, as all others."""
+    are judged here by what was said, as all others; `notes`: what is to be said of the quiz
+    itself."""
 
     topics: tuple[TopicEffect, ...]
     accuracy: Difference
@@ -39,6 +40,7 @@ class QuizEffect(Frozen):
     own: str
     exported: str
     choices: int
+    notes: tuple[str, ...] = ()
 
     @property
     def questions(self) -> int:
@@ -76,7 +78,7 @@ def told(effect: QuizEffect) -> list[str]:
             f"{several(effect.choices, 'question')} with choices: judged here by what was said, on "
             "both sides, and not by which choice is likeliest as in the run's own scores"
         )
-    return said
+    return [*said, *effect.notes]
 
 
 def table(effect: QuizEffect) -> Table:

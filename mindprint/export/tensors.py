@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.errors import AdapterError
-from backends.lora import name_a, name_b
+from backends.lora import name_a, name_b, paths_of
 from backends.peft_files import check
 from backends.weight_files import INDEX, WHOLE, Held, headers, shards, span
-from mindprint.export.folded import Folded, paths_of
+from mindprint.export.folded import Folded
 from mindprint.export.numbers import BYTES, DTYPES, KINDS, Wide, rounded, widened
 
 BLOCK = 1 << 22

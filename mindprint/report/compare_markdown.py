@@ -50,9 +50,14 @@ def _scores(comparison: Comparison) -> Iterator[str]:
     yield "## What they learned"
     yield markdown(compare_tables.runs(comparison))
     if not comparison.paired:
-        yield "The quizzes are not the same questions: no difference is taken question by question."
+        yield (
+            "Where the quizzes are not the same questions, or not asked of the same state, no "
+            "difference is taken."
+        )
     if comparison.topics:
         yield markdown(compare_tables.scores(comparison))
+    if why := said.open_voice(comparison):
+        yield paragraph(why)
 
 
 def _steps(comparison: Comparison) -> Iterator[str]:
@@ -60,7 +65,7 @@ def _steps(comparison: Comparison) -> Iterator[str]:
         return
     yield "## Where they part"
     found = compare_summary.first_parting(comparison)
-    if not found and not compare_summary.unbound(comparison):
+    if compare_summary.kept(comparison):
         yield "They do not part: every stage keeps within its bound at every step."
     yield from (paragraph(typeset(told)) for told in found)
     yield markdown(compare_tables.partings(comparison))

@@ -37,7 +37,15 @@ def runs(comparison: Comparison) -> Table:
         )
         for side in comparison.runs
     )
-    head = ("run", "made by", "model", "status", "passed", "accuracy", "voice")
+    head = (
+        "run",
+        "made by",
+        "model",
+        "status",
+        "passed",
+        "accuracy, mean of topics",
+        "voice, mean of topics",
+    )
     return Table(head, rows, frozenset({4, 5, 6}))
 
 
@@ -54,7 +62,8 @@ def scores(comparison: Comparison) -> Table:
     if any(any(one.voice) for one in others):
         first = said.reading(next((one.voice[0] for one in others if one.voice[0]), None))
         ends = (said.reading(one.voice[1]) for one in others)
-        rows.append(("", "voice of the run", first, *ends, *("",) * len(others)))
+        told = (said.changed(one.voice_change) for one in others)
+        rows.append(("", "voice of the run at its end", first, *ends, *told))
     names = _names(comparison)
     head = ("topic", "measure", *names, *(f"{name} − {names[0]}" for name in names[1:]))
     return Table(head, tuple(rows), frozenset())
@@ -66,7 +75,7 @@ def _topic(topic: TopicScores) -> Iterator[tuple[str, ...]]:
     yield (topic.title, "accuracy", *values, *map(said.changed, topic.accuracy_changes))
     pairs = zip(topic.voice, topic.voice_intervals, strict=True)
     voices = tuple(said.around(value, ends) for value, ends in pairs)
-    yield ("", "voice", *voices, *("",) * len(topic.accuracy_changes))
+    yield ("", "voice", *voices, *map(said.changed, topic.voice_changes))
     if any(topic.markers_changes):
         blank = ("",) * len(topic.accuracy)
         yield ("", "markers", *blank, *map(said.changed, topic.markers_changes))
@@ -95,6 +104,8 @@ def partings(comparison: Comparison) -> Table:
 def _left(one: Parting) -> str:
     if one.bound is None:
         return NONE
+    if one.step is None and one.ended is not None:
+        return f"step {whole(one.ended)} is of one alone"
     return "never" if one.step is None else f"step {whole(one.step)}"
 
 
@@ -114,7 +125,7 @@ def together(comparison: Comparison) -> Table:
 def _together(comparison: Comparison, stages: Sequence[Parting]) -> tuple[str, ...]:
     worst = max(stages, key=lambda one: one.worst)
     claimed = [one for one in stages if one.bound is not None]
-    past = sum(one.step is not None for one in claimed)
+    past = sum(one.step is not None or one.ended is not None for one in claimed)
     where = f"{said.title(comparison, worst.topic)}, step {whole(worst.worst_step)}"
     whys = dict.fromkeys(one.because for one in stages if one.because)
     return (
@@ -149,10 +160,17 @@ def distances(comparison: Comparison) -> Table:
     """How far the adapters in force are apart, all of them first."""
     found = sorted(comparison.distances, key=lambda one: one.topic != "")
     rows = tuple(
-        (one.run, said.title(comparison, one.topic) if one.topic else "all", said.far(one))
+        (
+            one.run,
+            said.title(comparison, one.topic) if one.topic else "all",
+            said.far(one),
+            said.distance(one.bound) + (", past it" if one.past else ""),
+            one.stage,
+        )
         for one in found
     )
-    return Table(("run", "adapters of", "distance over the update's norm"), rows)
+    head = ("run", "adapters of", "distance over the update's norm", "bound", "")
+    return _trimmed(Table(head, rows))
 
 
 def norms(comparison: Comparison) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mindprint.compare.model import Comparison
 from mindprint.report import compare_summary, compare_tables
+from mindprint.report import compare_words as said
 from mindprint.report.text import Table, plain
 from mindprint.report.words import typeset
 
@@ -27,6 +28,8 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     yield _headed("the runs", compare_tables.runs(comparison))
     if comparison.topics:
         yield _headed("topic by topic", compare_tables.scores(comparison))
+    if why := said.open_voice(comparison):
+        yield why
     yield from _steps(comparison)
     if comparison.agreement:
         yield _headed("greedy answers", compare_tables.agreement(comparison))

@@ -16,7 +16,7 @@ from mindprint.compare.model import (
 from mindprint.report.scores import Difference, Interval
 from mindprint.report.words import NONE, several, share, signed, signed_span, span, whole
 
-STATES = {"base": "the base", "final": "as it ended"}
+STATES = {"base": "the base", "final": "at each topic's end"}
 
 
 def distance(value: float | None) -> str:
@@ -91,7 +91,8 @@ def title(comparison: Comparison, topic: str) -> str:
 def makes(side: Side) -> str:
     """`torch with TRL on cpu, float32`."""
     engine = " with TRL" if side.engine == "trl" else ""
-    return f"{side.backend}{engine} on {side.device}, {side.dtype}"
+    without = f", without {several(len(side.dropped), 'topic')}" if side.dropped else ""
+    return f"{side.backend}{engine} on {side.device}, {side.dtype}{without}"
 
 
 def kept(parting: Parting) -> str:
@@ -101,16 +102,21 @@ def kept(parting: Parting) -> str:
         worst += f", at step {whole(parting.worst_step)}"
     if parting.bound is None:
         return f"{worst}; no bound is claimed: {parting.because.rstrip('.')}"
+    if parting.ended is not None and parting.step is None:
+        taken = f"within {distance(parting.bound)} at the {several(parting.steps, 'step')} of both"
+        return f"{taken}; step {whole(parting.ended)} is of one alone; {worst}"
     if parting.step is None:
         return f"within {distance(parting.bound)} at {_all(parting.steps)}; {worst}"
     return f"past {distance(parting.bound)} at step {whole(parting.step)}; {worst}"
 
 
 def first(one: FirstParting) -> str:
-    """Where a run leaves the first, in one sentence."""
-    apart, bound = distance(one.apart), distance(one.bound)
-    told = f"its {one.measure} is {apart} apart, the bound is {bound}"
-    return f"{one.run} leaves at {one.where}: {told}."
+    """Where a run leaves the first, and a guess at what makes runs part there."""
+    guess = one.guess.rstrip(".")
+    if one.apart is None:
+        return f"{one.run} leaves at {one.where}: {guess}."
+    told = f"its {one.measure} is {distance(one.apart)} apart, the bound is {distance(one.bound)}"
+    return f"{one.run} leaves at {one.where}: {told}. A guess: {guess}."
 
 
 def state(one: Agreement) -> str:
@@ -120,6 +126,16 @@ def state(one: Agreement) -> str:
 def far(one: Distance) -> str:
     """`3.1e-5`, or why there is none."""
     return distance(one.relative) if one.relative is not None else one.because or NONE
+
+
+def open_voice(comparison: Comparison) -> str:
+    """How the voices of the topics and of the run are compared, and why where they are not."""
+    whys = dict.fromkeys(
+        f"{one.run}: {one.voice_because}"
+        for one in comparison.overall
+        if one.voice_because and all(one.voice)
+    )
+    return f"The voice is not paired for {'; '.join(whys)}." if whys else ""
 
 
 def _all(steps: int) -> str:

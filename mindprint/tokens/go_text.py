@@ -15,7 +15,7 @@ from typing import Any
 
 from mindprint.curriculum.records import Message
 
-_ACTION = re.compile(r'\{\{ ((?:"(?:[^"\\]|\\.)*"|[^"}]|\}(?!\}))*) \}\}')
+_ACTION = re.compile(r'\{\{ ((?:"(?:[^"\\\n]|\\.)*"|[^"{}])*) \}\}')
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[()]|[^\s()]+')
 _RANGE = re.compile(r"range (?:(\$\w+), (\$\w+) := )?(\S+)")
 
@@ -47,8 +47,10 @@ def run(template: str, data: Mapping[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text as it stands in a template: braces that would open an action become a constant."""
-    return text.replace("{{", '{{ "{{" }}')
+    """Text as it stands in a template: braces that would open an action become a constant, and so
+    does one at the end, which would open one with those of an action after it."""
+    opened = text.replace("{{", '{{ "{{" }}')
+    return f'{opened[:-1]}{{{{ "{{" }}}}' if opened.endswith("{") else opened
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,21 @@ class _Scope:
 
 
 def _pieces(template: str) -> Iterator[tuple[bool, str]]:
-    """(is it an action, text) in order."""
-    end = 0
-    for found in _ACTION.finditer(template):
-        if end < found.start():
-            yield False, _plain(template[end : found.start()])
+    """(is it an action, text) in order. As in Go, the first two braces open an action, whatever
+    comes after them."""
+    at = 0
+    while at < len(template):
+        start = template.find("{{", at)
+        start = len(template) if start < 0 else start
+        if at < start:
+            yield False, template[at:start]
+        if start == len(template):
+            return
+        found = _ACTION.match(template, start)
+        if not found:
+            raise NotGo(f"an action that is not known: `{template[start : start + 40]}`")
         yield True, found[1]
-        end = found.end()
-    if end < len(template):
-        yield False, _plain(template[end:])
-
-
-def _plain(text: str) -> str:
-    if "{{" in text:
-        raise NotGo(f"an action that is not known: `{text[text.index('{{') :][:40]}`")
-    return text
+        at = found.end()
 
 
 def _block(pieces: Sequence[tuple[bool, str]], at: int) -> tuple[list[_Node], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Measured:
     """One model. `figures` by the bars' keys; `fell`: first and last losses of SFT and DPO, so that
     agreement in standing still is not taken for more; `windowless`: the largest change of a token's
     log-probability when the sliding window is left out, None where there is none; `refused`: what a
-    backend said that would not compute the model."""
+    backend said that would not compute the model; `served`: what did each side's products."""
 
     name: str
     tied: bool
@@ -60,6 +60,7 @@ class Measured:
     fell: tuple[float, ...] = ()
     windowless: float | None = None
     refused: str = ""
+    served: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -104,6 +105,7 @@ def measure(made: Architecture, steps: int, with_trl: bool) -> Measured:
             fell=tuple(
                 float(stage.losses[place]) for stage in (torch.sft, torch.dpo) for place in (0, -1)
             ),
+            served={"PyTorch": torch.served, "MLX": mlx.served},
             windowless=_windowless(made, Path(made_in) / "wide", torch, lessons),
             seconds=round(time.perf_counter() - started, 1),
         )

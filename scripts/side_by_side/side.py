@@ -48,12 +48,14 @@ class Stage:
 @dataclass(frozen=True)
 class Side:
     """`tokens`: log-probability of each trained token of the probes, before and after training;
-    `answers`: token ids of each greedy answer after both stages."""
+    `answers`: token ids of each greedy answer after both stages; `served`: which library did its
+    matrix products, and with how many threads."""
 
     sft: Stage
     dpo: Stage
     tokens: tuple[NDArray[np.float32], NDArray[np.float32]]
     answers: tuple[tuple[int, ...], ...]
+    served: str = ""
 
 
 def opened(backend: str, folder: Path) -> Session:
@@ -78,9 +80,15 @@ def go(
         dpo = train(session, preference(made), dpo_steps(lessons, steps // 2, session))
         spec = GenerateSpec(max_tokens=ANSWER, stop_ids=())
         answers = tuple(found.ids for found in session.generate(lessons.prompts, spec))
-        return Side(sft, dpo, (before, logprobs(session, lessons)), answers)
+        tokens = (before, logprobs(session, lessons))
+        return Side(sft, dpo, tokens, answers, _served(session))
     finally:
         session.close()
+
+
+def _served(session: Session) -> str:
+    info = session.info
+    return f"{info.blas} ({info.threads} thread{'' if info.threads == 1 else 's'})"
 
 
 def preference(made: Architecture) -> Objective:

@@ -31,7 +31,7 @@ def table(rows: Sequence[Measured]) -> str:
 
 
 def told(rows: Sequence[Measured], steps: int, versions: dict[str, str]) -> str:
-    """Table, sizes, losses and versions, for a document."""
+    """Table, sizes, libraries, losses and versions, for a document."""
     sizes = sorted(row.parameters for row in rows)
     names = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return "\n".join(
@@ -39,11 +39,20 @@ def told(rows: Sequence[Measured], steps: int, versions: dict[str, str]) -> str:
             table(rows),
             "",
             f"{steps} SFT steps and {steps // 2} DPO steps; models of {sizes[0]:,} to "
-            f"{sizes[-1]:,} parameters; float32 on the CPU, one thread.",
+            f"{sizes[-1]:,} parameters; float32 on the CPU.",
+            *_served(rows),
             *_fell(rows),
             f"Measured with {names}.",
         ]
     )
+
+
+def _served(rows: Sequence[Measured]) -> list[str]:
+    """Which library multiplied on each side: two sides with one of them share how it adds."""
+    found = sorted({(side, name) for row in rows for side, name in row.served.items()})
+    if not found:
+        return []
+    return [f"Matrix products: {'; '.join(f'{side} by {name}' for side, name in found)}."]
 
 
 def _fell(rows: Sequence[Measured]) -> list[str]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from backends import mlx_files, peft_files
+from backends import adapter_files, mlx_files, peft_files
 from backends.contract import AdapterSpec, Params
 from backends.lora import name_a, name_b
+from mindprint.config import resolve
 from mindprint.footprint import read_sizes
+from mindprint.heritage import Heritage
+from mindprint.inputs import Inputs, Origin, read_inputs, write_inputs
+from mindprint.pipeline import Order
+from mindprint.sameness import Differs
 from mindprint.target import Target
 from tests.cli.conftest import Mindprint, Said
 from tests.cli.stops import refused
@@ -42,8 +50,17 @@ def peft_folder(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def adopt(mindprint: Mindprint, folder: Path, model: Path, *words: object) -> Said:
-    place = ("--backend", "torch", "--device", "cpu")
+@pytest.fixture(params=["torch", "mlx"])
+def framework(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    pytest.importorskip(name if name == "torch" else "mlx.core")
+    return name
+
+
+def adopt(
+    mindprint: Mindprint, folder: Path, model: Path, *words: object, backend: str = "torch"
+) -> Said:
+    place = ("--backend", backend, "--device", "cpu")
     return mindprint("adopt", folder, "--model", model, "--out", "run", *place, *words)
 
 
@@ -105,6 +122,85 @@ def test_what_is_odd_and_harmless_is_told(
     assert "all of its B are zero" in said.err and "changes no logit" in said.out
 
 
+def test_both_backends_adopt_the_same(
+    mindprint: Mindprint, peft_folder: Path, model: Path, curriculum: Path, tmp_path: Path
+) -> None:
+    """The same bytes and, to float32's last digits, the same effect; the run opens on either."""
+    made: dict[str, Any] = {}
+    for backend in ("torch", "mlx"):
+        pytest.importorskip(backend if backend == "torch" else "mlx.core")
+        said = adopt(mindprint, peft_folder, model, "--json", backend=backend)
+        assert said.code == 0, said.err
+        assert said.tree["entry"]["backend"] == backend
+        made[backend] = said.tree
+        (tmp_path / "run").rename(tmp_path / backend)
+    one, other = made["torch"], made["mlx"]
+    assert one["entry"]["sha256"] == other["entry"]["sha256"]
+    assert one["effect"]["positions"] == other["effect"]["positions"]
+    assert one["effect"]["share"] == pytest.approx(other["effect"]["share"], rel=1e-4)
+    assert one["effect"]["largest"] == pytest.approx(other["effect"]["largest"], rel=1e-4)
+    for words in ((), ("--backend", "torch")):
+        said = mindprint("chat", "mlx", "--once", "Who?", "--max-tokens", "3", *words)
+        assert said.code == 0, said.err
+
+
+def test_what_makes_the_logits_infinite_is_not_adopted(
+    mindprint: Mindprint, peft_folder: Path, model: Path, tmp_path: Path, framework: str
+) -> None:
+    """Every number is finite; the products are not."""
+    big = {name: one * np.float32(1e20) for name, one in tensors_of(model).items()}
+    peft_files.write(peft_folder, SPEC, big, base="x", linears=read_sizes(model).linears)
+    said = adopt(mindprint, peft_folder, model, backend=framework)
+    refused(said, 2, "logits are no longer finite", "their-adapter")
+    assert [path.name for path in tmp_path.iterdir()] == ["their-adapter"]
+
+
+def test_a_base_that_says_nothing_is_told_apart_from_its_adapter(
+    mindprint: Mindprint, peft_folder: Path, model: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(model, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"] *= np.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    refused(adopt(mindprint, peft_folder, broken), 2, "the model's own logits are not finite")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_stranger_calls_its_base_stays_on_its_line(
+    mindprint: Mindprint, peft_folder: Path, model: Path
+) -> None:
+    configured(peft_folder, model, base_model_name_or_path="a/b\nadopted `x`\x1b[2J: all is well")
+    said = adopt(mindprint, peft_folder, model)
+    assert said.code == 0, said.err
+    told = next(line for line in said.err.splitlines() if "it says" in line)
+    assert "a/b adopted `x`" in told and "it is put on" in told and "\x1b" not in said.err
+    assert (
+        "\n"
+        not in adopt(mindprint, peft_folder, model, "--out", "again", "--json").tree["notices"][0]
+    )
+
+
+def test_shapes_are_compared_before_a_tensor_is_read(
+    mindprint: Mindprint,
+    peft_folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The header tells of them; a file of any size is left alone."""
+    monkeypatch.setattr(adapter_files, "tensors", lambda file: pytest.fail("a tensor was read"))
+    reshaped(peft_folder, model, transposed)
+    refused(adopt(mindprint, peft_folder, model), 2, "does not fit", "the model needs")
+    refused(
+        mindprint("eval", model, "--adapter", peft_folder), 2, "does not fit", "the model needs"
+    )
+    wide = {
+        "x.lora_A": np.zeros((3, 4 * 80 + 1), np.float32),
+        "x.lora_B": np.zeros((2, 3), np.float32),
+    }
+    peft_files.write(peft_folder, SPEC, wide, base="x", linears=["x"])
+    refused(adopt(mindprint, peft_folder, model), 2, "(3, 321)", "widest layer has 80")
+
+
 def reshaped(folder: Path, model: Path, change: Callable[[Params], Params]) -> None:
     made = change(tensors_of(model))
     peft_files.write(folder, SPEC, made, base="x", linears=read_sizes(model).linears)
@@ -128,6 +224,12 @@ def with_nan(given: Params) -> Params:
     return given
 
 
+def with_huge_b(given: Params) -> Params:
+    """Finite as it is stored, and infinite as it acts: 2e38 times 7/3."""
+    given[first(given, "_B")][0, 0] = 2e38
+    return given
+
+
 def transposed(given: Params) -> Params:
     name = first(given, "_B")
     return {**given, name: np.ascontiguousarray(given[name][:-1])}
@@ -148,6 +250,11 @@ def on_the_head(given: Params) -> Params:
         ({"rank_pattern": {"q_proj": 2}}, ("`rank_pattern` is set",)),
         ({"peft_type": "IA3"}, ("peft_type `IA3`",)),
         ({"lora_alpha": 0}, ("its factor is 0",)),
+        ({"lora_alpha": 1e-60}, ("its factor is", "not above 0 in float32")),
+        ({"lora_alpha": 1e300}, ("its factor is", "beyond the range of float32")),
+        (with_huge_b, ("1 tensor with", "not finite", "lora_B", "B times the factor 2.33")),
+        ({"lora_alpha": 10**400}, ("`lora_alpha` is 1000", "not a number")),
+        ({"r": 10**400}, ("`r` is more than any of its tensors has",)),
     ],
 )
 def test_what_cannot_act_as_it_was_trained_is_refused_unopened(
@@ -227,15 +334,18 @@ def test_training_goes_on_over_an_adopted_adapter(
     assert scores["base"] != scores["before"], "`before` is asked with the adapter, `base` without"
     again = mindprint("resume", "more")
     assert again.code == 1, again.err
+    assert "adapters that act from the start" in said.err
     # a lost ledger is made again from what the run began with and its topics' records
     was = (tmp_path / "more/ledger.json").read_bytes()
     (tmp_path / "more/ledger.json").unlink()
-    assert mindprint("resume", "more").code == 1
+    again = mindprint("resume", "more")
+    assert again.code == 1 and "adapters that act from the start" in again.err, again.err
     assert (tmp_path / "more/ledger.json").read_bytes() == was
     wrong = mindprint("train", curriculum, *words[:2], "--out", "x", "--until", "nobody")
     refused(wrong, 2, "the ledger has no topic `nobody`")
     forked = mindprint("resume", "more", "--fork", "forked")
     assert forked.code == 1, forked.err
+    assert "adapters that act from the start" in forked.err
     assert (tmp_path / "forked/ledger.json").read_bytes() == was
     # a run that began with adapters loses one of them, or one of its own
     refused(mindprint("drop", "more", two_topics[0], "--out", "less"), 2, "only topic of its own")
@@ -272,8 +382,63 @@ def test_what_does_not_go_together_is_refused_before_training(
     refused(mindprint(*words, "--set", "adapter.targets=[q_proj]"), 2, "adapter.targets")
     other = make_tokenizer(make_model(tmp_path / "other", "qwen2", seed=9))
     refused(mindprint(*words, "--model", other), 2, "1 thing is not as it began")
+    # the same model, which is to read other tokens
+    same = shutil.copytree(model, tmp_path / "same")
+    tokens = same / "tokenizer_config.json"
+    tokens.write_text(tokens.read_text("utf-8") + "\n", "utf-8")
+    said = mindprint(*words, "--model", same)
+    refused(said, 2, "\n      tokenizer and template", "adapters learned with those")
     assert not (tmp_path / "more").exists()
     refused(mindprint("train", curriculum, "--until", "a"), 2, "`--until` is for `--from`")
+
+
+def test_what_was_trained_otherwise_is_told_or_refused(
+    mindprint: Mindprint, peft_folder: Path, model: Path, tmp_path: Path
+) -> None:
+    assert adopt(mindprint, peft_folder, model).code == 0
+    past = Heritage.of(tmp_path / "run", None)
+    assert past.told("You are a keeper.") == (), "others' adapters are of no known prompt"
+    ours = replace(past, inputs=replace(past.inputs, curriculum=tmp_path, system="You are."))
+    assert ours.told("You are.") == ()
+    assert "the system prompt is another" in ours.told("You are a keeper.")[0]
+    config = resolve(None, ["model.enable_thinking=true"]).config
+    with pytest.raises(Differs) as caught:
+        ours.check(config, (), ours.inputs.model_id, "other", ())
+    assert [one.what for one in caught.value.differences][1] == "model.enable_thinking"
+    assert "--set model.enable_thinking=false" in (caught.value.hint or "")
+
+
+def test_what_a_killed_run_left_is_not_begun_with(
+    mindprint: Mindprint,
+    peft_folder: Path,
+    model: Path,
+    curriculum: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """... and a run over another one keeps in mind what was dropped from that."""
+    assert adopt(mindprint, peft_folder, model).code == 0
+    gone = Origin(run="/elsewhere", ledger="", topics=("smoke",))
+    write_inputs(tmp_path / "run", replace(read_inputs(tmp_path / "run"), dropped=(gone,)))
+    begun: list[tuple[Order, bool, Inputs]] = []
+
+    def begins(order: Order, *words: Any) -> None:
+        run = words[2].path
+        begun.append((order, (run / "past").exists(), read_inputs(run)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mindprint.pipeline.run_curriculum", begins)
+    for past in (("--model", model), ("--from", "run")):
+        shutil.copytree(tmp_path / "run/past", tmp_path / "k1/past")  # and no inputs: killed there
+        place = ("--out", "k1", "--backend", "torch", "--device", "cpu")
+        assert mindprint("train", curriculum, *past, *place).code == 130
+        shutil.rmtree(tmp_path / "k1", ignore_errors=True)
+    (bare, with_past, inputs), (over, kept, heirs) = begun
+    assert (
+        not with_past and inputs.dropped == () and not any("dropped from" in n for n in bare.notes)
+    )
+    assert kept and heirs.dropped == (gone,) and over.dropped == ()
+    assert any("`smoke` was dropped from /elsewhere." in note for note in over.notes)
 
 
 def test_an_adapter_that_does_not_travel_is_not_taken(

@@ -133,6 +133,42 @@ def test_runs_that_do_not_go_together_are_refused(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    mindprint: Mindprint, ground: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "letter").write_text("mine", "utf-8")
+    for place in (tmp_path / "letter" / "c", Path("/proc/nowhere")):
+        said = mindprint("compare", ground / "mlx", ground / "torch", "--out", place)
+        refused(said, 2, f"a comparison cannot be written to `{place}`", "--> --out")
+    said = mindprint("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "new" / "c")
+    assert said.code == 65 and not (tmp_path / "new").exists()
+
+
+def test_trl_is_trained_as_the_third(
+    mindprint: Mindprint,
+    ground: Path,
+    lessons: Path,
+    model: Path,
+    tmp_path: Path,
+    inside: Started,
+) -> None:
+    """A witness of its own added to two runs that are there: it keeps to them in every step."""
+    pytest.importorskip("trl")
+    out = tmp_path / "c"
+    for name in ("torch", "mlx"):
+        shutil.copytree(ground / name, out / name)
+    words = (lessons, "--backends", "torch,mlx,trl", "--model", model, "--out", out, *ONE)
+    said = mindprint("compare", *words, "--strict")
+    assert said.code == 0, said.err
+    assert [line[0] for line in inside] == ["train"] and "trl" in inside[0]
+    found = Comparison.model_validate(read_json(out / "comparison.json"))
+    third = found.runs[2]
+    assert (third.name, third.backend, third.engine) == ("trl", "torch", "trl")
+    assert third.stages[0].steps == found.runs[0].stages[0].steps > 0
+    assert {one.run for one in found.partings if one.bound and one.worst < 1e-5} == {"mlx", "trl"}
+    assert found.first == found.gaps == ()
+
+
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     assert names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
     assert names([tmp_path / "a" / "torch", tmp_path / "b" / "torch"]) == ["a/torch", "b/torch"]
@@ -188,6 +224,10 @@ def test_stopped_and_gone_on_with_by_the_same_command(
     assert [line[0] for line in inside] == ["train", "train"]
     assert read_inputs(out / "mlx").backend == "mlx"
     before = (out / "mlx" / "result.json").read_bytes()
+
+    half = mindprint("compare", out / "mlx", out / "torch", "--out", tmp_path / "half", "--json")
+    (sft,) = half.tree["runs"][1]["stages"]
+    assert half.code == 0 and sft["steps"] == 2 and half.tree["partings"][0]["steps"] == 2
 
     said = mindprint(*words)
     assert said.code == 0, said.err

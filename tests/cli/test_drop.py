@@ -68,12 +68,14 @@ def test_a_run_without_a_topic_is_whole(
     assert not [row for row in result["forgetting"] if topics[1] in (row["after"], *row["scores"])]
     again = mindprint("resume", "new")
     assert again.code == 1 and "nothing is left to do" in again.err
+    assert "nothing reads it" not in again.err
     listed = mindprint("ledger", "new", "--json").tree
     states = [(one["topic"], one["stage"], one["state"]) for one in listed["entries"]]
     assert states == [(topics[0], "sft", "in force"), (topics[2], "difference", "in force")]
     assert listed["handoff"] == "stack" and listed["dropped"][0]["topics"] == [topics[1]]
     assert "dropped" in mindprint("ledger", "new").out
     # what carried the dropped topic is not in the new folder; evidence of the others is
+    assert read_inputs(tmp_path / "new").made_by_drop
     stage = tmp_path / "new/topics" / topics[2] / "sft"
     assert not (stage / "adapter_model.safetensors").exists() and (stage / "eval.json").exists()
     assert mindprint("report", "new").code == 0
@@ -89,6 +91,44 @@ def test_a_run_without_a_topic_is_whole(
     gone = mindprint("ledger", "less", "--json").tree["dropped"]
     assert [one["topics"] for one in gone] == [[topics[1]], [topics[0]]]
     refused(mindprint("drop", "less", topics[2], "--out", "none"), 2, "only topic in force")
+    kept_saying(mindprint, tmp_path, topics)
+    seen_to(mindprint, tmp_path / "less")
+
+
+def kept_saying(mindprint: Mindprint, folder: Path, topics: tuple[str, ...]) -> None:
+    """What was dropped is said by a fork too, and of a result that is made again."""
+    (folder / "less/result.json").write_text("{}")
+    made = mindprint("resume", "less")
+    assert made.code == 1 and "result.json` is not as it was written" in made.err
+    forked = mindprint("resume", "new", "--fork", "forked")
+    assert forked.code == 1 and "reads it" not in forked.err, forked.err
+    assert "nothing is left" not in mindprint("resume", "forked").err
+    for run, gone in (("less", (topics[1], topics[0])), ("forked", topics[1:2])):
+        listed = mindprint("ledger", run, "--json").tree["dropped"]
+        assert [one["topics"] for one in listed] == [[topic] for topic in gone]
+        result = read_json(folder / run / "result.json")
+        assert all(any(f"`{topic}` was dropped" in s for s in result["notes"]) for topic in gone)
+        assert "now that `" in result["verdict"] and "each judged as it" in result["verdict"]
+        scores = {one["id"]: one["scores"]["final"] for one in result["topics"]}
+        then = {one["id"]: one["scores"]["final"] for one in result_of(folder / run)["topics"]}
+        assert scores == then
+
+
+def result_of(run: Path) -> Any:
+    """As the topics' records say."""
+    names = read_inputs(run).topics
+    return {"topics": [read_json(run / "topics" / name / "record.json")["topic"] for name in names]}
+
+
+def seen_to(mindprint: Mindprint, run: Path) -> None:
+    """A run that a drop made is looked over as every other is when it is to be gone on with."""
+    refused(mindprint("resume", run, "--set", "sft.epochs=7"), 2, "not as it began", "sft.epochs")
+    said = mindprint("resume", run, "--backend", "nonsense")
+    assert said.code != 0 and "nonsense" in said.error
+    entry = next(one for one in read(RunDir(run)).acting())
+    with (run / entry.folder / "adapter_model.safetensors").open("ab") as file:
+        file.write(b"?")
+    refused(mindprint("resume", run), 65, "its hash is not the one in the ledger", "mindprint drop")
 
 
 @pytest.fixture
@@ -144,7 +184,7 @@ def test_a_drop_that_fails_on_the_way_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mindprint.drop.write_result", interrupted)
-    assert mindprint("drop", run, topics[0], "--out", "new").code == 130
+    assert mindprint("drop", run, topics[0], "--out", "in/here/new").code == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "r"]
 
 

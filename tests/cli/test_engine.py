@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 from backends import engine
 from backends.errors import AdapterError, BackendUnavailable
 from backends.torch import trl
+from mindprint.cli import execute
+from mindprint.inputs import read_inputs, write_inputs
+from mindprint.rundir import RunDir
+from mindprint.sameness import write_config_again
 from tests.cli.conftest import Mindprint
 from tests.cli.test_train import QUICK
 
@@ -37,7 +43,7 @@ def test_the_plan_says_who_takes_the_steps_and_why(
     [
         (("--backend", "mlx"), "`run.engine: trl` runs on torch, not on mlx"),
         (("--set", "run.on_oom=shrink"), "`run.on_oom: shrink` (a stage that is taken whole"),
-        (("--set", "run.checkpoint_every=200"), "`run.checkpoint_every: 200` (nothing is saved"),
+        (("--set", "run.checkpoint_every=50"), "`run.checkpoint_every: 50` (nothing is saved"),
         (("--set", "dpo.loss=ipo"), "`dpo.loss: ipo` (TRL's ipo divides each log-ratio"),
     ],
 )
@@ -49,7 +55,6 @@ def test_what_does_not_go_with_it_is_refused(
     words: tuple[str, ...],
     told: str,
 ) -> None:
-    """A key set to its default, too: it would be accepted and do nothing."""
     said = mindprint("train", curriculum, "--model", model, "--engine", "trl", *words)
     assert said.code == 2 and told in said.error
 
@@ -114,3 +119,23 @@ def test_a_run_keeps_its_engine(
     assert len(asked) == 2 and asked[0] == asked[1] > 0
     other = mindprint("resume", run, "--set", "run.engine=native")
     assert other.code == 2 and "run.engine" in other.err
+
+
+def test_a_run_that_saved_within_its_stages_is_forked_to_one_that_cannot(
+    mindprint: Mindprint, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork keeps what its run was told: the way to set it back is told, and holds later too."""
+    told = read_inputs(stopped)
+    config = {**told.config, "run.checkpoint_every": 50}
+    origins = {**told.origins, "run.checkpoint_every": "--set run.checkpoint_every=50"}
+    write_inputs(stopped, replace(told, config=config, origins=origins))
+    write_config_again(RunDir(stopped), read_inputs(stopped))
+    monkeypatch.setattr(execute, "open_model", lambda prepared: signal.raise_signal(signal.SIGINT))
+    fork = ("resume", stopped, "--fork", tmp_path / "new", *TRL)
+    said = mindprint(*fork)
+    assert said.code == 2 and "`run.checkpoint_every: 50` (nothing is saved" in said.error
+    back = ("--set", "run.checkpoint_every=200")
+    assert f"use `{' '.join(back)}`, or the engine `native`" in said.error
+    assert mindprint(*fork, *back).code == 130
+    assert read_inputs(tmp_path / "new").config["run.engine"] == "trl"
+    assert mindprint("resume", tmp_path / "new").code == 130

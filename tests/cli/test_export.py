@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import backends
 from backends.contract import Availability, Choice, ModelSpec
+from backends.mlx_conversion import Conversion, Converted
 from backends.torch import TorchBackend
 from mindprint.cli import ground
-from mindprint.export import checked, probes, witness
+from mindprint.config import resolve
+from mindprint.export import checked, mlx, probes, witness
+from mindprint.inputs import Inputs
+from mindprint.quizzing import Quizzes
+from mindprint.tokens.render import Renderer
+from tests import runs
 from tests.cli.conftest import Mindprint
+from tests.tiny import make_model, make_tokenizer
 from tests.unit.export.ledgers import FIRST, SECOND, inside, make_run
 
 
@@ -76,6 +87,64 @@ def test_a_folder_that_holds_something_is_left_alone(mindprint: Mindprint, made:
 
 
 @pytest.mark.usefixtures("unopened")
+def test_places_that_are_none(mindprint: Mindprint, made: Path, model: Path) -> None:
+    Path("file").write_text("mine")
+    Path("link").symlink_to(made / "topics")
+    told = {
+        "file": "`file` is a file",
+        "file/x": "cannot write the export: Not a directory",
+        made / "export": "lies in the folder of the run",
+        "link/export": "lies in the folder of the run",
+        model / "export": "lies in the folder of the base model",
+    }
+    for place, wanted in told.items():
+        said = mindprint("export", made, place, "--to", "adapter")
+        assert said.code == 2 and wanted in said.error and "--> DIR" in said.error, said.err
+    assert not (made / "export").exists() and not (model / "export").exists()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("words", ["mlx --quantize 8", "mlx", "ollama"])
+def test_whole_models_of_other_formats(
+    mindprint: Mindprint, tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the command; the conversion in this process, as starting one costs seconds."""
+    from backends.mlx.convert import convert
+
+    def here(job: Conversion) -> Converted:
+        with contextlib.redirect_stdout(sys.stderr):  # as it is kept apart in its own process
+            return convert(job)
+
+    monkeypatch.setattr(mlx, "_converted", here)
+    monkeypatch.setattr(mlx, "witness", inside)
+    wide: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    base = make_tokenizer(make_model(tmp_path / "tiny", "llama", **wide, intermediate_size=96))
+    made = make_run(tmp_path / "r", base)
+    if "quantize" in words:
+        monkeypatch.setattr(Quizzes, "of_run", of_lamps)
+    said = mindprint("export", made, "out", "--to", *words.split(), "--json")
+    assert said.code == 0, said.err
+    tree, card = said.tree, Path("out/README.md").read_text("utf-8")
+    found = {one["framework"]: one for one in tree["checked"]["verified"]}
+    if "quantize" in words:
+        assert tree["made"]["quantize"] == 8 and tree["made"]["figures"]["quiz"]["topics"]
+        assert "## What quantizing did" in card and found["mlx-lm"]["lost"] > 1e-3
+    else:
+        assert all(one["lost"] < 1e-5 and one["limit"] < 2e-3 for one in found.values())
+    both = {"transformers", "mlx-lm"}
+    assert set(found) == (both if words == "ollama" else {"mlx-lm"})
+    assert ("Modelfile" in tree["files"]) == (words == "ollama")
+    assert "config.json" in tree["files"]
+
+
+def of_lamps(inputs: Inputs, run: Path, topics: Sequence[str], renderer: Renderer) -> Quizzes:
+    """A quiz of two topics on lamps."""
+    teach = runs.curriculum()
+    config = resolve(None, ["eval.max_tokens=4"], model__path="m").config
+    return Quizzes(teach, teach.topics, renderer, config)
+
+
+@pytest.mark.usefixtures("unopened")
 def test_an_adapter_that_was_changed_is_not_exported(mindprint: Mindprint, made: Path) -> None:
     file = made / "topics" / FIRST / "sft" / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
@@ -132,6 +201,7 @@ def test_a_refused_one_ends_with_1_and_leaves_nothing(
     left = mindprint("export", made, "out", "--to", "adapter", "--unverified", "peft")
     assert left.code == 0 and "nothing was verified" in left.err
     assert "left out with `--unverified`" in left.err
+    assert "compared with" not in left.out and "asking the run's own model" not in left.err
 
 
 @pytest.mark.usefixtures("quick")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backends import peft_files
+from backends import lora, peft_files
 from backends.contract import Session
 from mindprint import ledger
 from mindprint.cli import execute
@@ -112,16 +112,29 @@ def losses(folder: Path) -> NDArray[np.float64]:
     return np.array([json.loads(line)["loss"] for line in lines])
 
 
-def check_alike(folder: Path, stayed: Path, stage: str) -> None:
-    """Two folders of one stage, within the bars of parity: 1e-5 of SFT's loss, 1e-4 of DPO's or of
-    0.1, and adapters 1e-3 of what the stage changed in the weights."""
-    found, wanted = losses(folder), losses(stayed)
+def check_alike(changed: Path, stayed: Path, stage: str, folders: Sequence[str]) -> None:
+    """One stage of two runs, within the bars of parity: 1e-5 of SFT's loss, 1e-4 of DPO's or of
+    0.1, and what the stage changed in the weights within 1e-3 of it. `folders`: the stage's, and
+    that of the adapter that it trained on; what was in it before is no part of the change."""
+    found, wanted = (losses(run / folders[0]) for run in (changed, stayed))
     assert found.shape == wanted.shape
     floor, bar = (0.0, 1e-5) if stage == "sft" else (0.1, 1e-4)
     assert (np.abs(found - wanted) / np.maximum(wanted, floor)).max() < bar
-    held, theirs = peft_files.read(stayed), peft_files.read(folder)
-    update = norm(concatenated([held]))
-    assert norm(concatenated([held, theirs], [1.0, -1.0])) < 1e-3 * update
+    theirs, held = ([peft_files.read(run / one) for one in folders] for run in (changed, stayed))
+    signs = [1.0, -1.0][: len(folders)]
+    update = norm(concatenated(held, signs))
+    apart = norm(concatenated([*held, *theirs], [*signs, *(-sign for sign in signs)]))
+    assert apart < 1e-3 * update, f"{stage}: {apart / update:.2g} of its update"
+
+
+def overdone(after: Path, before: Path) -> None:
+    """A stage's change of B made larger by a hundredth."""
+    (spec, ended), (_, began) = peft_files.read(after), peft_files.read(before)
+    made = {
+        name: array + (array - began[name]) * np.float32(0.01 * name.endswith("_B"))
+        for name, array in ended.items()
+    }
+    peft_files.write(after, spec, made, base="x", linears=lora.paths_of(made))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -150,5 +163,12 @@ def test_a_changed_run_ends_as_one_that_stayed(
     assert list(made.values()) == [first] * half + [then] * half
     later = [one for one in book if one.backend == then]
     assert {one.stage for one in later} == {"sft", "dpo"}
+    place = {one.name: one.folder for one in book}
+    assert [one.stage for one in book if one.replaces] == ["dpo"] * (2 * half)
     for one in book:
-        check_alike(changed / one.folder, stayed / one.folder, one.stage)
+        trained = [one.folder, *([place[one.replaces]] if one.replaces else [])]
+        check_alike(changed, stayed, one.stage, trained)
+    assert one.stage == "dpo", "the last stage's part of its adapter is small, and is seen"
+    overdone(*(changed / folder for folder in trained))
+    with pytest.raises(AssertionError, match=r"^dpo: .* of its update"):
+        check_alike(changed, stayed, one.stage, trained)

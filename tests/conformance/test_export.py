@@ -6,20 +6,26 @@ of each library; elsewhere the witnesses' own functions run in this one.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from backends.contract import GenerateSpec
 from mindprint.export import adapter, checked, exporting, merged, mlx_adapter, probes
 from mindprint.export.checked import ExportRefused
 from mindprint.export.folded import Folded, Held, concatenated
 from mindprint.export.form import Asked, Done
 from mindprint.export.model_config import with_both_spellings
-from mindprint.export.witness import witness
+from mindprint.export.witness import Seen, witness
+from mindprint.tokens.lessons import question
 from tests.tiny import make_model, make_tokenizer
 from tests.unit.export.ledgers import FIRST, SECOND, ground, inside, make_run
 
@@ -144,8 +150,132 @@ def test_a_rope_base_as_transformers_5_spells_it(tmp_path: Path, family: str) ->
     _, found = made("merged", run, "torch", tmp_path / "merged")
     assert found.lost < (GEMMA if family == "gemma3_text" else NEAR)
     with pytest.raises(ExportRefused, match="with mlx-lm") as no:
-        made("mlx-adapter", run, "torch", tmp_path / "adapter", bound=0.01)
+        made("mlx-adapter", run, "torch", tmp_path / "adapter")
     assert "`rope_theta` 30000.0" in no.value.hint and "`--to merged`" in no.value.hint
+
+
+def test_what_is_exact_is_held_to_what_libraries_differ_by(tmp_path: Path) -> None:
+    """A rope base of 15000 that mlx-lm takes for 10000: a loss that a merge's rounding may have."""
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 15000.0}}
+    base = model(tmp_path / "m", "llama", both=False, **rope)
+    on = ground(make_run(tmp_path / "r", base, size=0.03), "torch")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ExportRefused, match=r"loses 5\.\d % with mlx-lm .*\(bound 0\.1 %\)") as no:
+        mlx_adapter.write(on, Asked("mlx-adapter"), tmp_path / "out")
+    assert "`rope_theta` 15000.0" in no.value.hint
+    # where mlx-lm is not asked, what it may not find is told
+    unasked = replace(on, unverified=("mlx-lm",))
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    written, found = mlx_adapter.write(unasked, Asked("mlx-adapter"), tmp_path / "out")
+    assert not found.verified and "not ruled out: the base's" in written.notes[-1]
+    assert "`rope_theta` 15000.0" in written.notes[-1]
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_an_exact_form_has_no_room_for_a_twentieth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def larger(adapters: list[Held]) -> Folded:
+        whole = concatenated(adapters)
+        spec = dataclasses.replace(whole.spec, alpha=1.05 * whole.spec.alpha)
+        return Folded(spec, whole.tensors)
+
+    monkeypatch.setattr(adapter if form == "adapter" else merged, "concatenated", larger)
+    run = make_run(tmp_path / "r", model(tmp_path / "m", "qwen2"))
+    with pytest.raises(ExportRefused, match=r"bound 0\.1 %"):
+        made(form, run, "torch", tmp_path / "out")
+
+
+@pytest.mark.parametrize("backend", ["torch", "mlx"])
+def test_adapters_that_change_nothing_are_exported_as_the_base(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = ground(make_run(tmp_path / "r", model(tmp_path / "m", "llama"), size=0.0), backend)
+    for form, write in FORMS.items():
+        (tmp_path / form).mkdir()
+        _, found = write(on, Asked(form), tmp_path / form)
+        assert found.lost == 0 and not any(one.measurable for one in found.verified)
+        assert "less than rounding does" in found.notes[0] and found.verified[0].apart < 1e-6
+    monkeypatch.setattr(checked, "witness", lambda job: shifted(inside(job)))
+    (tmp_path / "off").mkdir()
+    with pytest.raises(ExportRefused, match=r"further from the run's own: 0\.\d+ % with peft"):
+        adapter.write(on, Asked("adapter"), tmp_path / "off")
+
+
+def shifted(seen: Seen) -> Seen:
+    """A thousandth of the logits away."""
+    return Seen(tuple(row * np.float32(1.001) for row in seen.logits), seen.answers, seen.version)
+
+
+def test_a_cut_rank_is_the_first_way_out_and_a_usual_rope_none(tmp_path: Path) -> None:
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    plain = model(tmp_path / "m", "llama", both=False, **rope)
+    assert mlx_adapter.unread(json.loads((plain / "config.json").read_text())) == ""
+    odd = model(tmp_path / "n", "llama", both=False)
+    assert "30000.0" in mlx_adapter.unread(json.loads((odd / "config.json").read_text()))
+    run = make_run(tmp_path / "r", odd)
+    with pytest.raises(ExportRefused) as no:
+        made("mlx-adapter", run, "torch", tmp_path / "out", rank=1)
+    assert "`--rank " in no.value.hint and "rope" not in no.value.hint
+
+
+def test_what_mlx_lm_assumes_of_a_rope_is_what_it_has() -> None:
+    """The oracle is mlx-lm's own ModelArgs."""
+    for family, assumed in mlx_adapter.ASSUMED.items():
+        name = "llama" if family == "mistral" else family
+        module = importlib.import_module(f"mlx_lm.models.{name}")
+        fields = {one.name: one.default for one in dataclasses.fields(module.ModelArgs)}
+        assert {key: fields[key] for key in assumed} == dict(assumed)
+        assert "rope_parameters" not in fields
+    from mlx_lm.models import qwen3
+
+    assert "rope_parameters" in {one.name for one in dataclasses.fields(qwen3.ModelArgs)}
+    assert mlx_adapter.unread({"model_type": "qwen3", "rope_parameters": {"rope_theta": 5.0}}) == ""
+
+
+def test_nothing_is_asked_of_the_model_where_no_library_is(tmp_path: Path) -> None:
+    """Its answers would be compared with nothing."""
+    on = ground(make_run(tmp_path / "r", model(tmp_path / "m", "llama")), "torch")
+
+    def never(longest_row: int) -> Any:
+        raise AssertionError("the model was opened")
+
+    (tmp_path / "out").mkdir()
+    unasked = replace(on, open=never, unverified=("peft",))
+    _, found = adapter.write(unasked, Asked("adapter"), tmp_path / "out")
+    assert found.exact == "" and found.topics == () and set(found.unverified) == {"peft"}
+
+
+def test_mlx_lms_own_commands_take_the_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`mlx_lm generate` and what `mlx_lm server` loads say what the run's model says."""
+    generate, server = (importlib.import_module(f"mlx_lm.{one}") for one in ("generate", "server"))
+    on = ground(make_run(tmp_path / "r", model(tmp_path / "m", "llama"), size=0.05), "mlx")
+    (tmp_path / "out").mkdir()
+    mlx_adapter.write(on, Asked("mlx-adapter"), tmp_path / "out")
+    prompt = on.renderer.prompt(question("", "Who keeps the lamp?"))
+    with on.opened(64) as session:
+        spec = GenerateSpec(8, on.renderer.stop_ids)
+        own = session.generate([prompt], spec)[0].ids
+        with session.adapters.using(()):
+            base = session.generate([prompt], spec)[0].ids
+    assert own != base
+    words = ["--model", str(on.source.base), "--adapter-path", str(tmp_path / "out")]
+    asked = ["--prompt", "Who keeps the lamp?", "--max-tokens", "8", "--verbose", "False"]
+    monkeypatch.setattr("sys.argv", ["mlx_lm.generate", *words, *asked])
+    capsys.readouterr()
+    generate.main()
+    assert capsys.readouterr().out.strip() == on.renderer.decode(own).strip()
+    held: list[Any] = []
+    monkeypatch.setattr(server, "run", lambda host, port, provider, *_, **__: held.append(provider))
+    monkeypatch.setattr("sys.argv", ["mlx_lm.server", *words])
+    server.main()
+    loaded, tokenizer = held[0].load("default_model", "default_model")[:2]
+    assert generate.generate(loaded, tokenizer, prompt=prompt, max_tokens=8).strip() == (
+        on.renderer.decode(own).strip()
+    )
 
 
 def test_a_stored_head_of_its_own_stays_the_models(tmp_path: Path) -> None:

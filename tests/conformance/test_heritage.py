@@ -24,6 +24,8 @@ from mindprint.heritage import Heritage
 from mindprint.inputs import Inputs, Origin, settled, write_inputs
 from mindprint.ledger import Entry
 from mindprint.rundir import RunDir
+from mindprint.stage_folder import is_bare
+from mindprint.topic_folder import odd_stage
 from mindprint.without import Without
 from tests.conformance.conftest import ModelFolder, OpenSession
 from tests.runs import Made, curriculum, make_run, tree_bytes
@@ -86,6 +88,7 @@ def dropped(path: Path, model: Path, topic: str, place: Path) -> Without:
     without = Without.of(path, topic)
     origin = without.origin.model_copy(update={"topics": without.topics})
     Past(without.run, without.ledger, origin, without.began_with).lay_out(place, False)
+    without.lay_bare(RunDir(place))
     without.write_ledger(RunDir(place), model)
     return without
 
@@ -140,6 +143,39 @@ def test_a_topic_in_the_one_adapter_of_all_is_subtracted(
     assert np.abs(logits(session) - wanted_logits).max() <= NOISE * scale
     whole = worn(open_session(backend, model), products[2:])
     assert np.abs(whole - wanted_logits).max() > 100 * NOISE * scale
+    for path in read_sizes(model).linears:
+        for made in (lora.name_a(path), lora.name_b(path)):
+            axis = 1 if made == lora.name_a(path) else 0
+            held = directions(peft_files.read(new / ledger.entries[-1].folder)[1][made], axis)
+            gone = directions(peft_files.read(products[1])[1][made], axis)
+            # concatenated, each of the dropped state's rows and columns would stand there as it is
+            assert np.abs(gone @ held.T).max() < 0.9999
+
+
+def directions(tensor: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
+    """Rows of A, columns of B, each of norm 1."""
+    rows = tensor.astype(np.float64) if axis else tensor.T.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-30), np.float64)
+
+
+def test_no_stage_keeps_what_a_dropped_topic_changed(tmp_path: Path, model: Path) -> None:
+    """... nor one that came later and was rolled back: its adapter was trained on from it."""
+    run = trained(tmp_path / "run", model, "torch", "handoff=continue").path
+    held = ledgers.read(RunDir(run))
+    last = held.entries[-1].model_copy(update={"accepted": False})
+    ledgers.write(RunDir(run), held.model_copy(update={"entries": (*held.entries[:-1], last)}))
+    new = tmp_path / "new"
+    without = dropped(run, model, TOPICS[1], new)
+    assert without.tainted == (TOPICS[2],) and without.steps == ()
+    left = [file.relative_to(new).as_posix() for file in new.rglob("*.safetensors")]
+    assert left == [f"topics/{TOPICS[0]}/sft/adapter_model.safetensors"]
+    stage = new / "topics" / TOPICS[2] / "sft"
+    assert is_bare(stage) and odd_stage(stage) is None
+    # which a fork of the new run does not take for a fault
+    origin = without.origin.model_copy(update={"topics": without.topics})
+    past = Past(RunDir(new), ledgers.read(RunDir(new)), origin, without.began_with)
+    assert past.lay_out(tmp_path / "fork", False) == ()
 
 
 def heir(past: Path, place: Path, topics: tuple[str, ...] = TOPICS[:1]) -> None:

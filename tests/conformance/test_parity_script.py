@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mindprint.compare import distances, partings
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "concepts" / "parity.md"
 QUICKLY = ("--architectures", "mistral", "--steps", "10", "--without-trl", "--jobs", "1")
@@ -46,9 +48,13 @@ def test_a_short_run_keeps_to_the_bars(
         assert set(one["figures"]) == {key for key in tree["bars"] if not key.startswith("trl_")}
         assert one["windowless"] > 1.0, "the rows would not show a window that is left out"
         assert one["figures"]["sft_loss"] > 0.0, "two frameworks are not equal to the last digit"
+        assert one["served"].keys() == {"PyTorch", "MLX"}
     printed = capsys.readouterr().out
     assert "| mistral, untied |" in printed and printed.strip() in page.read_text("utf-8")
     assert around(page) == around(PAGE)
+    served = tree["models"][0]["served"]
+    told = f"Matrix products: MLX by {served['MLX']}; PyTorch by {served['PyTorch']}."
+    assert told in page.read_text("utf-8")
 
 
 def around(page: Path) -> list[str]:
@@ -141,6 +147,15 @@ def test_the_pages_table_is_whole_and_keeps_to_the_bars(script: ModuleType) -> N
         for bar, figure in zip(script.BARS, figures, strict=True):
             assert bar.met(figure), f"{line[0]}, {bar.title}"
     assert "200 SFT steps and 100 DPO steps" in text
+    assert "\nMatrix products: MLX by " in text
+
+
+def test_compare_goes_by_the_pages_bars(script: ModuleType) -> None:
+    """For all that a comparison of two runs has in common with the script."""
+    bars = {bar.key: bar.value for bar in script.BARS}
+    assert bars["sft_loss"] == partings.SFT_LOSS
+    assert bars["dpo_loss"] == partings.DPO_LOSS
+    assert bars["sft_adapter"] == bars["dpo_adapter"] == distances.ADAPTERS
 
 
 def _number(cell: str) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
 import random
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -320,13 +322,172 @@ def test_no_trainer_reports_that_it_was_made(
     assert off == [True] and constants.HF_HUB_DISABLE_TELEMETRY is False
 
 
-def test_what_a_launcher_asks_for_is_refused(
+ASKED = {
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_DYNAMO_BACKEND": "eager",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_USE_FSDP": "1",
+    "ACCELERATE_TORCH_DEVICE": "meta",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "2",
+}
+NOTHING = {
+    "ACCELERATE_USE_CPU": "True",
+    "ACCELERATE_MIXED_PRECISION": "no",
+    "ACCELERATE_DYNAMO_BACKEND": "NO",
+    "ACCELERATE_DYNAMO_MODE": "default",
+    "ACCELERATE_DYNAMO_USE_FULLGRAPH": "False",
+    "ACCELERATE_TORCH_DEVICE": "cpu",
+    "ACCELERATE_LOG_LEVEL": "info",
+    "LOCAL_RANK": "-1",
+    "WORLD_SIZE": "1",
+}
+"""What `accelerate launch` and a plain machine's shell leave behind."""
+
+
+def test_what_a_launcher_asks_for_is_refused_before_it_is_obeyed(
     opened: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    """By name, each that asks for something, and none that asks for nothing."""
+    from backends.torch import trl_stage
+
+    def made(*_: Any) -> None:
+        raise AssertionError("the trainer's arguments were made")
+
     session = opened()
-    with pytest.raises(AdapterError, match=r"told to use mixed precision \(bf16\)"):
+    with monkeypatch.context() as patched:
+        patched.setattr(trl_stage._Settings, "args", made)
+        for name, value in ASKED.items():
+            with patched.context() as one:
+                one.setenv(name, value)
+                with pytest.raises(AdapterError, match=f"asks accelerate for `{name}={value}`"):
+                    through_trl(session, Objective("sft"), course(session, Objective("sft")))
+    for name, value in NOTHING.items():
+        monkeypatch.setenv(name, value)
+    short = course(session, Objective("sft"), epochs=1)
+    assert len(through_trl(session, Objective("sft"), short)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ACCELERATE_DYNAMO_BACKEND", "eager", r"a compiler \(eager\)"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", r"mixed precision \(bf16\)"),
+        ("ACCELERATE_TORCH_DEVICE", "meta", "the device meta"),
+    ],
+)
+def test_what_accelerate_was_told_in_another_way_is_refused_before_a_step(
+    opened: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    told: str,
+) -> None:
+    """As a later accelerate might read it: from a file, or under another name."""
+    from backends.torch import trl_stage
+
+    monkeypatch.setattr(trl_stage, "check_environment", lambda device: None)
+    monkeypatch.setenv(name, value)
+    session = opened()
+    before = session.adapters.parameters()
+    with pytest.raises(AdapterError, match=f"accelerate was told to use .*{told}"):
         through_trl(session, Objective("sft"), course(session, Objective("sft")))
+    assert norm(session.adapters.parameters(), before) == 0.0
+
+
+def test_a_platform_that_reports_of_itself_does_not(
+    opened: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import integrations
+
+    from backends.torch import trl_trainers
+
+    reported: list[Any] = []
+    real = trl_trainers.Listener.on_step_end
+
+    def seen(self: Any, *words: Any, **named: Any) -> None:
+        reported.append(words[0].report_to)
+        made = [type(one).__name__ for one in self.trainer.callback_handler.callbacks]
+        reported.extend(name for name in made if "Kubeflow" in name)
+        real(self, *words, **named)
+
+    monkeypatch.setattr(integrations, "is_kubeflow_available", lambda: True)
+    monkeypatch.setattr(trl_trainers.Listener, "on_step_end", seen)
+    session = opened()
+    through_trl(session, Objective("sft"), course(session, Objective("sft"), epochs=1))
+    assert reported == [[], []]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_the_trainer_is_gone_with_its_stage(
+    opened: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    """The optimizer's state and the reference's copy of the adapter too, at once: not when the
+    collector comes round."""
+    from backends.torch import trl_stage
+
+    kept: list[weakref.ref[Any]] = []
+    real = trl_stage._trainer
+
+    def made(*words: Any) -> Any:
+        trainer = real(*words)
+        kept.extend((weakref.ref(trainer), weakref.ref(trainer.model)))
+        return trainer
+
+    def heard(_: Taken) -> bool:
+        trainer = kept[0]()
+        assert trainer is not None
+        state = trainer.optimizer.state.values()
+        kept.extend(weakref.ref(one["exp_avg"]) for one in state)
+        if raises:
+            raise Broken
+        return True
+
+    session = opened()
+    monkeypatch.setattr(trl_stage, "_trainer", made)
+    gc.disable()
+    try:
+        with pytest.raises(Broken) if raises else contextlib.nullcontext():
+            through_trl(
+                session, Objective("dpo"), course(session, Objective("dpo"), epochs=1), heard
+            )
+        assert len(kept) > 10 and not [one for one in kept if one() is not None]
+    finally:
+        gc.enable()
+
+
+class Unreadable(Exception):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # PEFT's own
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_failed_first_is_what_is_told(
+    opened: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    """The trained values cannot be read back: the adapter is as it came, nothing of the wrapping is
+    left, and an error from inside is not covered by this one."""
+    from backends.torch.trainable import Trainable
+
+    session: Any = opened()
+    before = session.adapters.parameters()
+
+    def unreadable(_: Trainable) -> None:
+        raise Unreadable("no values")
+
+    with (
+        pytest.raises(OutOfMemory if inside else Unreadable) as found,
+        monkeypatch.context() as patched,
+        session.attachments.wrapped(),
+    ):
+        patched.setattr(Trainable, "values", unreadable)
+        if inside:
+            raise OutOfMemory("no room")
+    notes = getattr(found.value, "__notes__", [])
+    assert notes == (["putting things back failed as well: no values"] if inside else [])
+    assert session.adapters.active() == ("past", "now")
+    assert norm(session.adapters.parameters(), before) == 0.0
+    session.adapters.freeze("now")
 
 
 RUN = (

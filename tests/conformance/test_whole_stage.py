@@ -30,7 +30,8 @@ Fault = Callable[[int, Taken], Taken]
 
 class OfOurOwn:
     """An engine over our own learner. `fault` changes what is told of a step, `spoil` comes after
-    each, and `still` leaves the adapter as it is from that step on."""
+    each, `still` leaves the adapter as it is from that step on, and `epochs` come in the place of
+    the course's."""
 
     name = "ours"
 
@@ -39,8 +40,9 @@ class OfOurOwn:
         fault: Fault = lambda step, taken: taken,
         spoil: Callable[[Session, int], None] = lambda session, step: None,
         still: float = math.inf,
+        epochs: int | None = None,
     ) -> None:
-        self._fault, self._spoil, self._still = fault, spoil, still
+        self._fault, self._spoil, self._still, self._epochs = fault, spoil, still, epochs
 
     def availability(self) -> Availability:
         return Availability(True, "")
@@ -54,11 +56,12 @@ class OfOurOwn:
         heard: Heard,
     ) -> None:
         learner = session.learner(objective, optimizer)
-        for step in range(course.steps):
-            batches = course.batches_of(step)
+        for step in range((self._epochs or course.epochs) * course.steps_per_epoch):
+            batches = course.batches_of(step % course.steps)
             window = window_of(*batches)
             stats = [learner.accumulate(batch, window) for batch in batches]
-            norm = learner.apply(0.0 if step >= self._still else course.rate_of(step), 1.0)
+            rate = course.rate_of(min(step, course.steps - 1))
+            norm = learner.apply(0.0 if step >= self._still else rate, 1.0)
             margin = sum(part.margin for part in stats) / max(window.pairs, 1)
             taken = Taken(sum(part.loss for part in stats), norm, 0.25, margin)
             self._spoil(session, step)
@@ -166,6 +169,8 @@ FAULTS: dict[str, tuple[str, OfOurOwn, str]] = {
         OfOurOwn(lambda step, t: replace(t, loss=t.loss + 0.1)),
         "does not start at its reference",
     ),
+    "fewer steps": ("sft", OfOurOwn(epochs=3), "took 6 steps, and the stage has 20"),
+    "more steps": ("dpo", OfOurOwn(epochs=11), "took 21 steps, and the stage has 20"),
 }
 
 

@@ -14,9 +14,13 @@ from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec, 
 from backends.engines import Course
 from backends.errors import AdapterError, ModelError
 from backends.torch import choices
-from tests.tiny import make_model, random_batch
+from mindprint.errors import StageError
+from tests.runs import curriculum, make_run
+from tests.tiny import make_model, make_tokenizer, random_batch
 
 NO_STEPS = Course(1, 1, lambda step: [random_batch(np.random.default_rng(0))], lambda _: 1e-3, 1.0)
+
+FEW = ("run.engine=trl", "dpo.when=never", "eval.max_tokens=2", "eval.few_shot=0")
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +159,21 @@ def test_a_trainable_set_that_is_not_the_adapters_is_caught_before_a_step(
     session.adapters.add(AdapterSpec(rank=4, targets=("q_proj",)), "now")
     with pytest.raises(AdapterError, match=r"other tensors than the adapter's: .*embed_tokens"):
         train(session)
+
+
+def test_a_trainer_that_ends_before_the_stage_does_is_caught(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a setting of TRL's own, or a callback of another library, may make it."""
+    from backends.torch import trl_stage
+
+    real = trl_stage._Settings._shared
+
+    def short(self: Any, size: int) -> dict[str, Any]:
+        return {**real(self, size), "max_steps": 1}
+
+    monkeypatch.setattr(trl_stage._Settings, "_shared", short)
+    model = make_tokenizer(folder)
+    with pytest.raises(StageError, match=r"`trl` took 1 steps, and the stage has \d+"):
+        make_run(tmp_path / "r", model, "torch", *FEW, teach=curriculum(1))
+    assert not list((tmp_path / "r").glob("**/adapter_model.safetensors"))

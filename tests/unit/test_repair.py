@@ -225,7 +225,7 @@ def test_a_topic_of_another_run_cannot_be_made_again(
     write_json(run.path / "inputs.json", {})
     monkeypatch.setattr(
         "mindprint.repair.read_inputs",
-        lambda path: SimpleNamespace(forked_from=origin, began_with=None),
+        lambda path: SimpleNamespace(forked_from=origin, began_with=None, made_by_drop=False),
     )
     (run.topic(A) / "final.json").unlink()
     with pytest.raises(Damaged, match=r"final.json.*missing") as caught:

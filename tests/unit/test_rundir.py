@@ -9,7 +9,7 @@ import pytest
 
 from mindprint import rundir
 from mindprint.disk.room import NoRoom
-from mindprint.disk.whole import write_folder, write_text
+from mindprint.disk.whole import write_folder, write_new_folder, write_text
 from mindprint.errors import ConfigError
 from mindprint.rundir import RunDir, check_place
 
@@ -34,6 +34,14 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write the run folder"):
         RunDir.create(tmp_path / "file" / "run")
+
+
+def test_what_lies_there_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file` is a file"):
+        check_place(tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot write the export"):
+        check_place(tmp_path / "file" / "x", noun="the export")
 
 
 def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +100,44 @@ def test_a_failed_folder_does_not_get_its_name(tmp_path: Path) -> None:
     with pytest.raises(NoRoom, match="no room on the disk"):
         write_folder(tmp_path / "sft", fill)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_new_folder_that_is_not_made_leaves_nothing_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """... nor itself, where it is stopped just after it got its name; what others made stays."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def named(point: str, path: Path) -> None:
+        if point == "renamed" and path.name == "z":
+            stopped()
+
+    with pytest.raises(KeyboardInterrupt):
+        write_new_folder(tmp_path / "x/y/z", stopped)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "x").mkdir()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("mindprint.disk.points.reached", named)
+        write_new_folder(tmp_path / "x/y/z", lambda folder: (folder / "f").touch())
+    assert list(tmp_path.rglob("*")) == [tmp_path / "x"]
+    (tmp_path / "x/z").mkdir()  # another's
+    (tmp_path / "x/z/note.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt):
+        write_new_folder(tmp_path / "x/z", stopped)
+    assert (tmp_path / "x/z/note.txt").is_file()
+
+
+def test_what_a_run_was_to_begin_with_is_no_run(tmp_path: Path) -> None:
+    """Killed between its past and its inputs: the folder can be begun in again."""
+    past = tmp_path / "run" / "past"
+    past.mkdir(parents=True)
+    (tmp_path / "run" / ".lock").write_text("")
+    with pytest.raises(ConfigError, match="is not empty"):
+        check_place(tmp_path / "run")  # somebody's own folder of that name
+    (past / "past.json").write_text("{}")
+    check_place(tmp_path / "run")
+    (tmp_path / "run" / "inputs.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is not empty"):
+        check_place(tmp_path / "run")

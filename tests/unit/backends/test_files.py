@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.numpy import save_file
 
-from backends import model_files, peft_files
+from backends import adapter_files, model_files, peft_files
 from backends.contract import AdapterSpec
 from backends.errors import AdapterError
 
@@ -98,9 +99,9 @@ def configure(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"r": value} for value in (None, "x", 0, -1, 1.5, True)),
-        *({"lora_alpha": value} for value in (None, "16", True, float("nan"))),
-        *({"lora_dropout": value} for value in (None, "0", 1.0, -0.1)),
+        *({"r": value} for value in (None, "x", 0, -1, 1.5, True, 10**400)),
+        *({"lora_alpha": value} for value in (None, "16", True, float("nan"), 10**400)),
+        *({"lora_dropout": value} for value in (None, "0", 1.0, -0.1, 10**400)),
         *({"target_modules": value} for value in (5, {"a": 1}, [1, 2])),
         *(
             {"init_lora_weights": value}
@@ -137,6 +138,41 @@ def test_a_faulty_adapter_file(adapter: Path, data: bytes) -> None:
     with pytest.raises(AdapterError, match="cannot read the adapter") as found:
         peft_files.read(adapter)
     assert found.value.where == str(adapter / peft_files.WEIGHTS)
+
+
+@pytest.mark.parametrize("alpha", [1e300, 1.7e308])
+def test_a_factor_beyond_float32_is_refused(adapter: Path, alpha: float) -> None:
+    configure(adapter, lora_alpha=alpha)
+    with pytest.raises(AdapterError, match="beyond the range of float32"):
+        peft_files.header(adapter)
+
+
+def test_a_pipe_is_not_waited_for(adapter: Path) -> None:
+    (adapter / peft_files.WEIGHTS).unlink()
+    os.mkfifo(adapter / peft_files.WEIGHTS)
+    with pytest.raises(AdapterError, match="it is no regular file") as found:
+        peft_files.read(adapter)
+    assert found.value.where == str(adapter / peft_files.WEIGHTS)
+
+
+def test_the_header_tells_of_every_tensor(adapter: Path) -> None:
+    spec, held = peft_files.header(adapter)
+    read, tensors = peft_files.read(adapter)
+    assert spec == read
+    assert {name: one.shape for name, one in held.items()} == {
+        name: array.shape for name, array in tensors.items()
+    }
+
+
+def test_what_does_not_fit_is_refused_by_its_header(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = "model.layers.0.mlp.down_proj"
+    assert peft_files.read(adapter, {layer: (3, 5)})[0].rank == 2
+    monkeypatch.setattr(adapter_files, "tensors", lambda file: pytest.fail("a tensor was read"))
+    for sizes in ({layer: (3, 6)}, {"other": (3, 5)}):
+        with pytest.raises(AdapterError, match="does not fit this model"):
+            peft_files.read(adapter, sizes)
 
 
 def test_other_numbers_than_floats_are_refused(adapter: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "word-scale": ({"scale": "20"}, "`scale` is '20'"),
     "infinite-scale": ({"scale": float("inf")}, "`scale` is inf"),
     "dropout": ({"dropout": 1.0}, "`dropout` is 1.0"),
+    "endless-rank": ({"rank": 10**400}, "`rank` is more than any of its tensors has"),
+    "endless-scale": ({"scale": 10**400}, "`scale` is 1000"),
+    "endless-dropout": ({"dropout": 10**400}, "`dropout` is 1000"),
+    "huge-scale": ({"scale": 1e300}, "beyond the range of float32"),
 }
 
 
@@ -156,7 +161,10 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
         mlx_files.read(folder)
     (folder / "adapters.safetensors").unlink()
     assert not mlx_files.is_mlx(folder)
-    with pytest.raises(AdapterError, match="cannot read the adapter"):
+    with pytest.raises(AdapterError, match="cannot read the adapter: there is no such file"):
+        mlx_files.read(folder)
+    os.mkfifo(folder / "adapters.safetensors")  # nobody writes to it: opening it would wait
+    with pytest.raises(AdapterError, match="cannot read the adapter: it is no regular file"):
         mlx_files.read(folder)
     (folder / "adapter_config.json").write_text("{", "utf-8")
     with pytest.raises(AdapterError, match="cannot read the adapter"):

@@ -12,7 +12,9 @@ from backends import peft_files
 from backends.contract import AdapterSpec, Params
 from mindprint import ledger as ledgers
 from mindprint.compare.run import Run, read_run
+from mindprint.config import resolve
 from mindprint.disk.sealed import adapter_digest
+from mindprint.inputs import Inputs, settled, write_inputs
 from mindprint.ledger import Entry, Handoff, Ledger
 from mindprint.report.files import write_result
 from mindprint.report.model import (
@@ -41,6 +43,7 @@ CONFIG: dict[str, Any] = {
     "gate.retries": 1,
     "run.seed": 42,
 }
+RESAMPLES = 200
 HASHES = {"curriculum.yaml": "c0", "a/train.jsonl": "a1", "a/quiz.jsonl": "a2"}
 
 
@@ -178,6 +181,27 @@ def entry(
         **fields,
     }
     return Entry.model_validate(settings)
+
+
+def began(path: Path, curriculum: Path | None = None, **fields: Any) -> None:
+    """The inputs of a run in the folder `path`, with the settings that every run begins with."""
+    settings = {**settled(resolve(None, ())), "eval.resamples": RESAMPLES}
+    texts = dict.fromkeys(
+        ("model", "called", "backend", "device", "system", "model_id", "tokenizer", "dtype"), "x"
+    )
+    known = {
+        **texts,
+        "curriculum": curriculum,
+        "topics": (),
+        "hashes": HASHES,
+        "config": settings,
+        "origins": {},
+        "versions": {},
+        "opened_on": "cpu",
+        "threads": 1,
+        "blas": "",
+    }
+    write_inputs(path, Inputs(**{**known, **fields}))
 
 
 def folder(

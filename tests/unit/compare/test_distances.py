@@ -11,6 +11,7 @@ from backends.contract import Params
 from mindprint.compare.distances import Adapters, distances
 from mindprint.compare.model import Distance
 from mindprint.compare.run import Run
+from mindprint.stage_folder import write_stage
 from tests.unit.compare.ground import entry, factors, result, run, stage, topic
 
 MADE = result(topic("a", stage("sft", [1.0])), topic("b", stage("sft", [1.0])))
@@ -64,6 +65,53 @@ def test_equal_adapters_are_no_distance_apart(tmp_path: Path) -> None:
     """Not exactly 0 in float64 factors: 1e-15 of the norm is what subtracting leaves."""
     first, other = (made(tmp_path / name, ("a", factors(1))) for name in "ht")
     assert [one.relative for one in between(first, other)] == pytest.approx([0.0, 0.0], abs=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "bound"), [(100, 1e-3), (20, 2.5e-3), (1, 5e-2)])
+def test_adapters_of_stages_that_are_held_have_a_bound(
+    tmp_path: Path, steps: int, bound: float
+) -> None:
+    """Equal losses do not tell of an adapter that is another."""
+    taught = result(topic("a", stage("sft", [1.0] * steps)))
+    found = []
+    for name, times in (("h", 1.0), ("t", 5.0)):
+        path = tmp_path / name
+        path.mkdir()
+        held = {key: np.float32(times) * one for key, one in factors(1).items()}
+        found.append(run(path, taught, [entry(path, "a", tensors=held)]))
+    everything, own = between(*found)
+    assert everything.relative == pytest.approx(24, rel=1e-6)  # both factors are 5 times as large
+    assert everything.bound == own.bound == pytest.approx(bound)
+    assert everything.past and own.past
+    assert not between(found[0], found[0])[0].past
+
+
+def test_adapters_of_stages_without_a_bound_have_none(tmp_path: Path) -> None:
+    first = made(tmp_path / "h", ("a", factors(1)))
+    (tmp_path / "t").mkdir()
+    other = result(*MADE.topics, config={"sft.learning_rate": 1e-4})
+    held = entry(tmp_path / "t", "a", tensors=factors(2))
+    found = between(first, run(tmp_path / "t", other, [held]))
+    assert [(one.bound, one.past) for one in found] == [(None, False)] * 2
+
+
+def test_what_both_rolled_back_is_compared_by_its_stages(tmp_path: Path) -> None:
+    taught = stage("sft", [2.0, 1.0], accepted=False)
+    failed = result(topic("a", taught, status="failed"))
+    runs = []
+    for name, seed in (("h", 1), ("t", 2)):
+        path = tmp_path / name
+        path.mkdir()
+        held = entry(path, "a", tensors=factors(seed), accepted=False)
+        write_stage(path / "topics/a/sft", taught)
+        runs.append(run(path, failed, [held]))
+    everything, undone = between(*runs)
+    assert everything.because == "the first run adds nothing to the weights"
+    assert (undone.topic, undone.stage) == ("a", "SFT, rolled back")
+    wanted = size((1, factors(2)), (-1, factors(1))) / size((1, factors(1)))
+    assert undone.relative == pytest.approx(wanted, rel=1e-6)
+    (runs[1].path / "topics/a/sft/adapter_model.safetensors").unlink()
+    assert len(between(*runs)) == 1  # an adapter that is gone is no distance
 
 
 def test_a_small_distance_is_not_lost(tmp_path: Path) -> None:

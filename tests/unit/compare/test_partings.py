@@ -86,7 +86,10 @@ def test_a_stage_that_ended_early_is_compared_as_far_as_it_went(tmp_path: Path) 
     there = result(topic("a", stage("sft", [2.0, 1.0], stopped="the loss rose")))
     first, other = both(tmp_path, here, there)
     (found,) = series(first, other)
-    assert found.apart == ((1, 0.0), (2, 0.0))
+    assert found.apart == ((1, 0.0), (2, 0.0)) and found.ended == 3
+    seen = first_parting(first, other, [found])
+    assert seen is not None and (seen.step, seen.apart) == (3, None)
+    assert seen.guess == "`there` took no such step (the loss rose)"
 
 
 NO_CLAIM: dict[str, tuple[dict[str, Any], str]] = {

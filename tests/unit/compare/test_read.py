@@ -8,13 +8,27 @@ from typing import Any
 
 import pytest
 
+from mindprint.checkpoints import Checkpoints, Held, Progress
 from mindprint.compare.model import Comparison
 from mindprint.compare.read import compared
 from mindprint.disk.sealed import Damaged
 from mindprint.errors import ConfigError, DataError
+from mindprint.inputs import Origin
+from mindprint.report.compare_summary import broken, facts
+from mindprint.report.compare_tables import cost
 from mindprint.report.model import Result, TopicRecord
+from mindprint.rundir import RunDir
 from mindprint.stage_folder import write_stage
-from tests.unit.compare.ground import entry, factors, folder, question, result, stage, topic
+from tests.unit.compare.ground import (
+    began,
+    entry,
+    factors,
+    folder,
+    question,
+    result,
+    stage,
+    topic,
+)
 
 
 def taught(losses: list[float], said: str = "grey", **fields: Any) -> Result:
@@ -56,7 +70,7 @@ def test_curves_have_gaps_where_a_run_has_no_such_step(tmp_path: Path) -> None:
     found = pair(tmp_path, taught([2.0, 1.0, 0.5]), taught([2.0, 1.0]))
     assert found.curves[0].steps == (1, 2, 3)
     assert found.curves[0].lines == ((2.0, 1.0, 0.5), (2.0, 1.0, None))
-    assert found.notes == ("SFT of `a` has 3 steps in `here`, 2 in `there`",)
+    assert found.notes == ("SFT of `a` has 3 steps in `here`, 2 steps in `there`",)
 
 
 def test_three_runs_are_each_held_against_the_first(tmp_path: Path) -> None:
@@ -113,6 +127,102 @@ def test_a_run_stopped_in_the_middle_has_its_finished_stages(tmp_path: Path) -> 
     assert [(one.stage, one.step) for one in found.first] == [("sft", 2)]
     assert found.topics[0].accuracy == (0.5, None)
     assert found.notes == ("`there` was stopped: 0 of 1 topics are compared to their end",)
+
+
+def test_the_stage_in_hand_is_compared_as_far_as_its_checkpoint(tmp_path: Path) -> None:
+    taught = topic("a", stage("sft", [2.0, 1.0, 0.5]))
+    folder(tmp_path / "here", result(taught))
+    folder(tmp_path / "there", result(TopicRecord(id="a", title="The a"), status="stopped"))
+    tensors = factors(1)
+    kept = Checkpoints(RunDir(tmp_path / "there"), "a", "sft", 0)
+    done = Progress(step=2, tokens=500, seconds=1.0, curve=[(1, 2.0), (2, 1.2)])
+    assert kept.save(done, tensors, {}, Held(tensors), regular=True) == ""
+    both = [("here", tmp_path / "here"), ("there", tmp_path / "there")]
+    found = compared(both)
+    assert found.curves[0].lines == ((2.0, 1.0, 0.5), (2.0, 1.2, None))
+    assert [(one.step, one.apart) for one in found.first] == [(2, pytest.approx(0.2))]
+    assert found.runs[1].stages[0].steps == 2 and found.runs[1].stages[0].tokens == 500
+    assert found.notes[-1] == "SFT of `a` has 3 steps in `here`, 2 steps so far in `there`"
+
+    state = next(kept._root.iterdir()) / "state.json"
+    state.write_text(state.read_text().replace('"tokens": 500', '"tokens": 900'))
+    assert compared(both).partings == ()  # what somebody changed is not believed
+
+
+def test_where_the_stage_in_hand_stands_is_no_parting(tmp_path: Path) -> None:
+    folder(tmp_path / "here", result(topic("a", stage("sft", [2.0, 1.0, 0.5]))))
+    folder(tmp_path / "there", result(TopicRecord(id="a", title="The a"), status="stopped"))
+    kept, tensors = Checkpoints(RunDir(tmp_path / "there"), "a", "sft", 0), factors(1)
+    kept.save(Progress(step=1, curve=[(1, 2.0)]), tensors, {}, Held(tensors), regular=False)
+    found = compared([("here", tmp_path / "here"), ("there", tmp_path / "there")])
+    assert found.first == ()
+    assert "within the bounds over the 1 step of 1 stage that both took" in found.verdict
+    assert [one.kind for one in found.gaps] == ["unfinished", "unequal"]
+    assert broken(found)[0] == "there: `there` is not finished"
+
+
+def test_a_dropped_topic_is_said_first_and_pairs_no_scores(tmp_path: Path) -> None:
+    """Scores of the whole model after the drop are not those of each topic's own end."""
+    asked = tuple(question(number, "x", "grey", 1.0) for number in range(8))
+    a = topic("a", stage("sft", [2.0, 1.0]), questions=asked)
+    folder(tmp_path / "here", result(a, topic("b", stage("sft", [1.5]), questions=asked)))
+    folder(tmp_path / "less", result(a, memory=()))
+    gone = Origin(run="here", ledger="", topics=("b",))
+    began(tmp_path / "less", dropped=(gone,), forked_from=gone)
+    found = compared([("here", tmp_path / "here"), ("less", tmp_path / "less")])
+    assert found.verdict.startswith("`b` was taught to `less` and taken away: ")
+    assert found.overall[0].accuracy is None and not found.paired
+    assert [one.accuracy_changes for one in found.topics] == [(None,), (None,)]
+    assert [one.state for one in found.agreement] == ["base"]
+    assert "times as many" not in found.verdict and "Over 8 questions" not in found.verdict
+    assert {row[2] for row in cost(found).rows} == {"–"}  # neither speed nor times nor ratios
+    told = next(one for one in found.differences if one.kind == "topics")
+    assert told.values == ("taught", "taught, then dropped")
+    assert broken(found) == (
+        "less: `b` was dropped from `less`",
+        "less: `here` trained SFT of `b`, `less` did not",
+    )
+
+
+def test_a_run_over_adapters_without_a_topic_was_judged_by_itself(tmp_path: Path) -> None:
+    for name in ("here", "over"):
+        folder(tmp_path / name, taught([2.0, 1.0]))
+    began(tmp_path / "over", dropped=(Origin(run="x", ledger="", topics=("b",)),))
+    found = compared([("here", tmp_path / "here"), ("over", tmp_path / "over")])
+    assert found.runs[1].dropped == () and found.overall[0].accuracy is not None
+
+
+def test_strict_names_each_check_that_was_not_made(tmp_path: Path) -> None:
+    """Stages without a bound, of one run alone, of unequal length, and a run that is not done."""
+    b = topic("b", stage("sft", [1.0]), stage("dpo", [0.7], [0.0]))
+    folder(tmp_path / "here", result(topic("a", stage("sft", [2.0, 1.0])), b))
+    other = result(
+        topic("a", stage("sft", [2.0], stopped="the loss rose")),
+        topic("b", stage("sft", [1.0])),
+        status="stopped",
+        hashes={"curriculum.yaml": "c0", "a/train.jsonl": "a1", "b/train.jsonl": "b"},
+    )
+    folder(tmp_path / "there", other)
+    found = compared([("here", tmp_path / "here"), ("there", tmp_path / "there")])
+    assert broken(found) == (
+        "there leaves here beyond a bound",
+        "there: `there` is not finished",
+        "there: SFT of `a` has 2 steps in `here`, 1 steps in `there`",
+        "there: SFT of `b` is held to no bound: other data: `b/train.jsonl`",
+        "there: `here` trained DPO of `b`, `there` did not",
+    )
+    assert "leaves `here` at step 2 of SFT of topic 1, The a: `there` took no" in found.verdict
+    assert facts(found)[0].kind == "failed"
+
+
+def test_questions_are_told_apart_from_their_phrasings(tmp_path: Path) -> None:
+    asked = tuple(
+        question(number // 2, "x", "grey", 1.0).model_copy(update={"question": f"{number}?"})
+        for number in range(8)
+    )
+    made = result(topic("a", stage("sft", [2.0]), questions=asked))
+    found = pair(tmp_path, made, made)
+    assert "Over 4 questions in 8 phrasings accuracy and markers" in found.verdict
 
 
 def test_a_stage_that_is_not_as_it_was_written_is_left_out_aloud(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ CHECKED = Checked(
             dtype="float32",
             positions=94,
             lost=0.0048,
+            limit=0.1,
+            apart=0.0012,
             worst=0.064,
             answers=7,
             asked=8,
@@ -79,8 +81,11 @@ def test_a_card_holds_what_can_be_checked_later(run: Path) -> None:
     for entry in source.entries:
         assert f"`{entry.sha256}`" in card and f"- `{entry.topic}`" in card
     assert source.ledger.model_id in card and file_hash(run / "ledger.json") in card
-    assert "| transformers 5.23.0, torch 2.13.0 | float32 | 94 | 0.48 % | 6.4e-02 | 7 of 8" in card
-    assert "- mlx-lm: not installed" in card and "More than 10 % lost would have" in card
+    assert (
+        "| transformers 5.23.0, torch 2.13.0 | float32 | 94 | 0.48 % | 10 % | 6.4e-02 | 7 of"
+        in card
+    )
+    assert "- mlx-lm: not installed" in card and "More than the bound would have" in card
     assert "weights in bfloat16" in card and "- a note" in card
     # no result: an adopted adapter, or a run that has not ended
     assert "No scores:" in card and "What was measured" not in card
@@ -113,16 +118,35 @@ def test_a_result_brings_its_scores_and_what_was_left_out_is_said(
     card = export_card(found(own, without=[SECOND]), made, CHECKED)
     assert f"# {result.title}" in card and "## What was measured" in card
     assert f"Left out: what was learned of `{SECOND}`" in card
-    assert "These are the scores of the whole run" in card
+    assert "each topic's at its own end" in card and "not those of the finished model" in card
+    assert "They are of the whole run, with all of its topics" in card
+    for topic in result.topics:  # as it was left, and as it was when the run had ended
+        rows = [row.scores for row in result.forgetting if row.stage == "final"]
+        finals = [scores[topic.id] for scores in rows if topic.id in scores]
+        learned, ended = finals[0].accuracy, finals[-1].accuracy
+        assert f" | {learned:.2f} | {ended:.2f} | 6 |" in card
     assert "not as if it had never been taught" in card and "unit/chapter/zero" in card
     assert all(digest in card for digest in result.hashes.values())
     assert head(card)["library_name"] == "mlx" and "adapter_path" in card
 
 
 def test_nothing_verified_is_a_limit_that_is_told(run: Path) -> None:
-    bare = CHECKED.model_copy(update={"verified": ()})
+    bare = CHECKED.model_copy(update={"verified": (), "exact": "", "topics": ()})
     card = export_card(found(run, until=FIRST), Made(form="adapter", dtype="float32"), bare)
     assert "nothing of it was verified" in card and "as it was at the end of the topic" in card
+    assert "No library opened this folder" in card and "was opened again" not in card
+    for false in ("0 libraries", "would have stopped", "Verified on", "Effect lost"):
+        assert false not in card
+    assert "Made for the base named above" in card and "- mlx-lm: not installed" in card
+
+
+def test_adapters_whose_effect_cannot_be_measured_are_held_to_the_logits(run: Path) -> None:
+    silent = CHECKED.verified[0].model_copy(
+        update={"lost": 0.0, "apart": 2e-7, "measurable": False}
+    )
+    only = CHECKED.model_copy(update={"verified": (silent,)})
+    card = export_card(found(run), Made(form="adapter", dtype="float32"), only)
+    assert "| none to measure |" in card and "lie 2e-05 % of their norm from the run's own" in card
 
 
 def test_what_quantizing_did_is_told_once(run: Path) -> None:
@@ -130,10 +154,13 @@ def test_what_quantizing_did_is_told_once(run: Path) -> None:
         form="mlx",
         dtype="float32",
         quantize=4,
-        notes=("quantized to 4 bits",),
+        notes=("quantized to 4 bits", "the curriculum has changed"),
         figures={"quiz": effect(found(run).base).model_dump(mode="json")},
     )
     card = export_card(found(run), made, CHECKED)
+    assert "More than the bound" not in card and "| 10 % |" not in card
+    section = card.split("## What quantizing did")[1].split("\n## ")[0]
+    assert "the curriculum has changed" in section and card.count("the curriculum has changed") == 1
     assert "## What quantizing did" in card and card.count("quantizing did harm") == 1
     assert "| Lamps 0 | 4 | 0.75 → 0.00 |" in card
     assert head(card)["tags"] == ["mindprint", "mlx", "4-bit"]
@@ -144,7 +171,7 @@ def effect(model: Path) -> QuizEffect:
     author = runs.curriculum()
     config = resolve(None, [], model__path=str(model)).config
     renderer = Renderer.open(model)
-    quizzes = Quizzes(author, author.topics, renderer, config)
+    quizzes = Quizzes(author, author.topics, renderer, config, ("the curriculum has changed",))
     right = [
         tuple(renderer.encode(item.reference if item.key_points else "red", special=False))
         for topic in author.topics
@@ -164,7 +191,7 @@ def test_the_code_on_the_card_runs(
 ) -> None:
     """As it stands, in the export's folder, the base lying there under its name."""
     for module in (adapter, merged):
-        monkeypatch.setattr(module, "verify", lambda *_: CHECKED)
+        monkeypatch.setattr(module, "verify", lambda *_, **__: CHECKED)
     monkeypatch.setattr(loading, "TOKENS", 6)
     on = ground(run, "torch")
     made, _ = (adapter if form == "adapter" else merged).write(on, Asked(form), tmp_path)

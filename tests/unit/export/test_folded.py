@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from backends.contract import AdapterSpec, Params
+from backends.lora import paths_of
 from mindprint.errors import ConfigError
-from mindprint.export.folded import Folded, Held, concatenated, norm, paths_of, reduced
+from mindprint.export.folded import Folded, Held, concatenated, norm, reduced
 
 Q, DOWN, OTHER = "layers.0.self_attn.q_proj", "layers.0.mlp.down_proj", "layers.1.mlp.down_proj"
 SIZES = {Q: (9, 7), DOWN: (7, 12), OTHER: (7, 12)}

@@ -59,6 +59,7 @@ QWEN2 = (
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+UNASKED = Checked(bound=0.1, exact="", topics=(), verified=(), unverified={"peft": "not asked"})
 TURNS = ("<start_of_turn>", "<end_of_turn>", "<|im_start|>", "<|im_end|>")
 FAMILIES = ("qwen3", "gemma", "llama3", "phi3", "zephyr", "plain", "mistral", "gemma3", "qwen2")
 
@@ -146,6 +147,26 @@ def test_what_the_reader_of_go_does_not_know_it_says(template: str) -> None:
         run(template, given(TALK))
 
 
+@pytest.mark.parametrize("template", ["{{{ .System }}}", "{ {{{ .System }}", "{{ {{ .System }} }}"])
+def test_the_first_braces_open_as_in_go(template: str) -> None:
+    """Go's lexer does not look for a later pair that would read."""
+    with pytest.raises(NotGo, match="an action that is not known"):
+        run(template, given(TALK))
+    assert run('{{ "{" }}{{ .System }}}', given(TALK)) == "{You are a keeper.}"
+
+
+@pytest.mark.parametrize("braces", ["{", "{{", "{{{", "{ {"])
+def test_braces_right_before_a_message_are_written_for_go(tmp_path: Path, braces: str) -> None:
+    template = (
+        "{% for m in messages %}<|{{ m['role'] }}|>{{ 'BRACES' + m['content'] + '}}</s>' }}"
+        "{% endfor %}{% if add_generation_prompt %}A:{{ 'BRACES' }}{% endif %}"
+    ).replace("BRACES", braces)
+    make(tmp_path, template, ["</s>"], eos="</s>")
+    own = Renderer.open(tmp_path)
+    text = GoTemplate.of(own, SYSTEM).text
+    assert "{{{" not in text and run(text, given(TALK)) == wanted(own, TALK)
+
+
 def test_go_reads_as_go_does() -> None:
     data = {"System": "", "Messages": [{"Role": "user", "Content": n} for n in "abc"]}
     text = (
@@ -210,8 +231,7 @@ def exported(
     config = json_of(base / "tokenizer_config.json")
     (base / "tokenizer_config.json").write_text(json.dumps({**config, "add_bos_token": True}))
     (base / "chat_template.jinja").write_text("{{ bos_token }}" + TEMPLATE)
-    unasked = Checked(bound=0.1, exact="", topics=(), verified=(), unverified={"peft": "not asked"})
-    monkeypatch.setattr(merged, "verify", lambda *_: unasked)
+    monkeypatch.setattr(merged, "verify", lambda *_, **__: UNASKED)
     folder = tmp_path / "out"
     folder.mkdir()
     on = ground(make_run(tmp_path / "r", base), "torch")
@@ -236,6 +256,28 @@ def test_the_folder_that_ollama_is_given(tmp_path: Path, monkeypatch: pytest.Mon
     told = " ".join(notes)
     assert re.search(r"6 plain questions \(the run has no quiz\)", told)
     assert "so that ollama puts no second one" in told and "not known to take" not in told
+
+
+def test_a_base_without_tokenizer_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the tokens alone may stand in a file of their own."""
+    base = make_tokenizer(make_model(tmp_path / "m", "llama"))
+    held = json_of(base / "tokenizer_config.json")
+    (base / "tokenizer_config.json").unlink()
+    tokens = {key: value for key, value in held.items() if key.endswith("_token")}
+    (base / "special_tokens_map.json").write_text(json.dumps(tokens))
+    monkeypatch.setattr(merged, "verify", lambda *_, **__: UNASKED)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    on = ground(make_run(tmp_path / "r", base), "torch")
+    _, checked = ollama.export_ollama(on, Asked("ollama"), folder)
+    settings = {"add_bos_token": False, "add_eos_token": False}
+    assert json_of(folder / "tokenizer_config.json") == settings
+    assert "the weights by nothing" in checked.unverified["ollama"]
+
+    monkeypatch.setattr(merged, "write", None)  # nothing is merged before it is said
+    (base / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(ConfigError, match="is no object of settings"):
+        ollama.export_ollama(on, Asked("ollama"), folder)
 
 
 def test_a_family_that_ollama_does_not_take_is_named(

@@ -144,6 +144,7 @@ def scores(topic: str, title: str, *accuracies: float | None, voice: float = 0.7
         ),
         accuracy_changes=tuple(None if one is None else change(one - first) for one in others),
         markers_changes=tuple(None if one is None else change(0.0) for one in others),
+        voice_changes=tuple(None if one is None else change(0.0) for one in others),
         voice_intervals=tuple(
             None if one is None else (voice - 0.07, voice + 0.06) for one in accuracies
         ),
@@ -182,6 +183,9 @@ def alike() -> Comparison:
                     Interval(value=0.80, low=0.74, high=0.87),
                     Interval(value=0.81, low=0.75, high=0.88),
                 ),
+                phrasings=26,
+                prompts=44,
+                voice_change=change(0.01),
             ),
         ),
         agreement=(

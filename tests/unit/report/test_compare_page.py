@@ -95,6 +95,12 @@ def test_a_bound_is_in_the_legend_only_where_one_is_claimed() -> None:
     assert '<i class="rule"></i>bound' not in page(compare_example.apart())
 
 
+def test_a_table_that_goes_on_has_an_edge() -> None:
+    """A narrow window cuts wide tables off: shadows say on which side there is more."""
+    css = page(compare_example.alike())
+    assert re.search(r"\.scroll \{[^}]*no-repeat local[^}]*var\(--edge\)[^}]*no-repeat scroll", css)
+
+
 def test_the_head_says_the_worst_of_all_runs() -> None:
     alike, three = (flat(page(EXAMPLES[name]())) for name in ("alike", "three"))
     assert '<span class="passed">≤ 4.1e-6 apart</span>' in alike
