@@ -81,7 +81,7 @@ class Adapters:
     @cached_property
     def total(self) -> float | None:
         """Norm of all that is added to the weights; 0 where nothing is in force."""
-        return None if self.missing else norm_of(self.of())
+        return None if self.missing else _told_digits(norm_of(self.of()))
 
 
 def norm_of(adapters: Sequence[Held], signs: Sequence[float] | None = None) -> float:
@@ -132,7 +132,7 @@ def _undone(
         size = norm_of([ours])
         if not size:
             continue
-        relative = norm_of([theirs, ours], [1.0, -1.0]) / size
+        relative = _told_digits(norm_of([theirs, ours], [1.0, -1.0]) / size)
         again = f", attempt {place.attempt + 1}" if place.attempt else ""
         kept = [run.name for run, held in ((first, here), (other, there)) if topic in held.learned]
         state = f"in force in `{kept[0]}` alone" if kept else _fate(first, other, place)
@@ -171,7 +171,7 @@ def _distance(
         size = norm_of(ours)
         if size:
             signs = [1.0] * len(theirs) + [-1.0] * len(ours)
-            relative = norm_of([*theirs, *ours], signs) / size
+            relative = _told_digits(norm_of([*theirs, *ours], signs) / size)
             bound = _bound(first, other, topic, here, held)
         else:
             because = "the first run adds nothing to the weights"
@@ -191,6 +191,11 @@ def _bound(
         return None
     steps = min(first.stages[place].steps for place in behind)
     return ADAPTERS * max(1.0, STEADY / steps) if steps else None
+
+
+def _told_digits(value: float) -> float:
+    """Six digits: the last ones go by how many threads a factorisation was cut over."""
+    return float(f"{value:.6g}")
 
 
 def _told(adapters: Adapters) -> str:
