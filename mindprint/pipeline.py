@@ -239,19 +239,14 @@ class _Run:
         return any(entry.topic not in known for entry in self._ledger.entries)
 
     def _topic(self, lesson: Lesson, base: Exam) -> None:
-        asked = self._shop.examiner.seconds
-        started = time.perf_counter()
         topic = lesson.topic.id
         before = self._ledger.before(topic)
         # The base's answers hold for the first topic, unless something acts already.
         first = None if self._past.entries else base
         standing = self._standing if self._records else first
-        taught = TopicRun(self._shop, lesson, before).run(base, standing)
-        self._handing.over(taught.entries)
-        spent = time.perf_counter() - started
-        evaluation = self._shop.examiner.seconds - asked
-        self._clock.training += spent - evaluation
-        self._clock.evaluation += evaluation
+        with self._timed_topic():
+            taught = TopicRun(self._shop, lesson, before).run(base, standing)
+            self._handing.over(taught.entries)
         self._records[topic] = taught.record
         self._retained += taught.rows
         self._standing = taught.final
@@ -318,6 +313,17 @@ class _Run:
                     raise NoRoom.of(self._run.events) from error
                 raise
         self._order.listen(event)
+
+    @contextmanager
+    def _timed_topic(self) -> Iterator[None]:
+        """A topic that is stopped on the way has taken its time too."""
+        asked, started = self._shop.examiner.seconds, time.perf_counter()
+        try:
+            yield
+        finally:
+            evaluation = self._shop.examiner.seconds - asked
+            self._clock.training += time.perf_counter() - started - evaluation
+            self._clock.evaluation += evaluation
 
     @contextmanager
     def _timed(self, kind: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from backends.contract import ModelSpec
 from mindprint import gate, ledger
 from mindprint.errors import Interrupted
 from mindprint.gate import Verdict
+from mindprint.report.files import read_result
 from mindprint.rundir import RunDir
 from tests.conformance.conftest import ModelFolder
 from tests.runs import Made, curriculum, make_run, tree_bytes
@@ -171,7 +172,10 @@ def test_going_on_keeps_the_time_and_memory_of_both_parts(
             stop=stops.asked,
             listen=stops.hear,
         )
+    before = read_result(tmp_path / "parts").timings
+    assert before.training > 0  # of the topic that was under way
     again = make_run(tmp_path / "parts", model, backend, "dpo.when=never")
     assert whole.result is not None and again.result is not None
+    assert again.result.timings.training > before.training
     assert [one.stage for one in again.result.memory] == [one.stage for one in whole.result.memory]
     assert again.result.timings.total > 0
