@@ -46,6 +46,14 @@ def available() -> dict[str, Availability]:
     return {name: get(name).availability() for name in TABLE}
 
 
+def available_engines() -> dict[str, Availability]:
+    """The same of each engine."""
+    return {
+        name: cast(Engine, _made(name, ENGINES, "engine", beside="native")).availability()
+        for name in ENGINES
+    }
+
+
 def choose(name: str = "auto") -> Choice:
     """The backend to use and why: MLX on Apple silicon, else CUDA, else PyTorch on the CPU.
 

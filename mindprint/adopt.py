@@ -23,12 +23,12 @@ from mindprint.effect import Effect, measure
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.footprint import read_sizes
-from mindprint.heritage import PAST, Kept
+from mindprint.heritage import Kept
 from mindprint.inputs import Inputs, Origin, absolute, settled, with_values, write_inputs
 from mindprint.ledger import Entry, Ledger
 from mindprint.report.words import several
 from mindprint.results import write_config
-from mindprint.rundir import RunDir
+from mindprint.rundir import PAST, RunDir
 from mindprint.sameness import tokenizer_id
 from mindprint.target import Target
 from mindprint.versions import SHAPING, installed

@@ -25,7 +25,6 @@ from mindprint.events import Event
 from mindprint.exams import write_exam
 from mindprint.finished import FINAL, Finished, read_finished
 from mindprint.fork import Past, incomparable
-from mindprint.heritage import PAST
 from mindprint.inputs import Inputs, Origin, settled, with_values, write_inputs
 from mindprint.ledger import Ledger
 from mindprint.report.files import write_reports, write_result
@@ -34,7 +33,7 @@ from mindprint.report.model import Result, TopicRecord
 from mindprint.report.scores import Score
 from mindprint.results import Header, assemble, write_config
 from mindprint.retention import Retention
-from mindprint.rundir import RunDir
+from mindprint.rundir import PAST, RunDir
 from mindprint.sameness import Differs, Present, differences
 from mindprint.target import Target
 from mindprint.versions import SHAPING, installed

@@ -16,10 +16,10 @@ from mindprint.disk.whole import is_leftover, write_new_folder
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
-from mindprint.heritage import PAST, Kept
+from mindprint.heritage import Kept
 from mindprint.inputs import Inputs, Origin, write_inputs
 from mindprint.ledger import LEDGER, Entry, Handoff, Ledger
-from mindprint.rundir import RunDir
+from mindprint.rundir import PAST, RunDir
 from mindprint.sameness import Difference, differences_of_evaluation
 from mindprint.stage_folder import is_bare
 from mindprint.topic_folder import KEPT, odd_adapter

@@ -19,8 +19,7 @@ from mindprint.errors import ConfigError
 from mindprint.inputs import Inputs, Origin, read_inputs, with_values
 from mindprint.ledger import LEDGER, Entry
 from mindprint.report.words import several
-from mindprint.rundir import PAST as PAST
-from mindprint.rundir import PAST_FILE, RunDir
+from mindprint.rundir import PAST, PAST_FILE, RunDir
 from mindprint.sameness import MODEL, TOKENS, Difference, Differs
 from mindprint.stage_folder import ADAPTER
 

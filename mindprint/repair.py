@@ -11,12 +11,12 @@ from mindprint.disk import journal
 from mindprint.disk.sealed import Damaged, adapter_digest, is_whole
 from mindprint.disk.whole import remove_folder, sync_folder
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
-from mindprint.heritage import PAST, Kept
+from mindprint.heritage import Kept
 from mindprint.inputs import FILE, Origin, read_inputs
 from mindprint.ledger import LEDGER, Entry, Ledger
 from mindprint.plan_file import PLAN
 from mindprint.report.files import RESULT
-from mindprint.rundir import PAST_FILE, RunDir
+from mindprint.rundir import PAST, PAST_FILE, RunDir
 from mindprint.topic_folder import (
     KEPT,
     exams_of,

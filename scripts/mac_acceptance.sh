@@ -29,6 +29,9 @@ acceptance() {
   step .venv/bin/pytest tests/conformance
   step .venv/bin/mindprint demo --backend mlx --out "$folder/mlx"
   step .venv/bin/mindprint demo --backend torch --device mps --out "$folder/mps"
+  # No bounds in half precision: how far the two frameworks are apart here is what is to be seen.
+  step .venv/bin/mindprint compare "$folder/mlx" "$folder/mps" --out "$folder/compared"
+  step .venv/bin/mindprint export "$folder/mlx" --to mlx "$folder/exported"
   step .venv/bin/mindprint runs "$folder"
   echo
   echo "== all steps passed"

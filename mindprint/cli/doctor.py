@@ -29,7 +29,7 @@ def examine(probe: bool) -> dict[str, Any]:
     """Everything that doctor says, as plain data."""
     from dataclasses import asdict
 
-    from backends import available
+    from backends import available, available_engines
     from mindprint.cli import machine
     from mindprint.cli.shipped import MODEL
     from mindprint.versions import versions
@@ -50,6 +50,7 @@ def examine(probe: bool) -> dict[str, Any]:
         "versions": versions(),
         "machine": asdict(machine.machine()),
         "backends": found,
+        "engines": {name: machine.described(one) for name, one in available_engines().items()},
         "choice": _choice(),
     }
 
@@ -94,6 +95,7 @@ def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
     for name, backend in found["backends"].items():
         lines += _backend(name, backend)
+    lines += [_works(name, engine) for name, engine in found["engines"].items()]
     chosen = found["choice"]
     lines.append(("auto", chosen["name"] or "none", chosen["because"]))
     if machine["system"].startswith("Darwin"):
@@ -102,12 +104,16 @@ def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     return lines
 
 
+def _works(name: str, one: dict[str, Any]) -> tuple[str, str, str]:
+    """Whether a backend or an engine works here, and if not, what would help."""
+    hint = f"; run `{one['hint']}`" if one["hint"] and not one["ok"] else ""
+    return name, "works" if one["ok"] else "not here", f"{one['reason']}{hint}"
+
+
 def _backend(name: str, backend: dict[str, Any]) -> list[tuple[str, str, str]]:
     from mindprint.report.words import several
 
-    hint = f"; run `{backend['hint']}`" if backend["hint"] and not backend["ok"] else ""
-    word = "works" if backend["ok"] else "not here"
-    lines = [(name, word, f"{backend['reason']}{hint}")]
+    lines = [_works(name, backend)]
     if "blas" in backend:
         lines.append(
             ("", backend["blas"]["name"], f"matrix products: {backend['blas']['because']}")

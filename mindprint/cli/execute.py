@@ -24,10 +24,10 @@ from mindprint.disk.room import NoRoom, tells_of_no_room
 from mindprint.disk.whole import missing_above, remove_empty, remove_folder, sweep
 from mindprint.dropped import judged_without, sentences
 from mindprint.errors import ConfigError, Exit, Interrupted
-from mindprint.heritage import PAST, Heritage
+from mindprint.heritage import Heritage
 from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
 from mindprint.report.model import Result
-from mindprint.rundir import RunDir, check_place
+from mindprint.rundir import PAST, RunDir, check_place
 from mindprint.sameness import tokenizer_id
 from mindprint.versions import SHAPING, installed
 

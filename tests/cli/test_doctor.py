@@ -20,6 +20,7 @@ def test_without_a_probe(mindprint: Mindprint) -> None:
     said = mindprint("doctor", "--no-probe")
     assert "auto" in said.out and "matrix products" in said.out
     assert said.out.count("on the CPU, with ") == 2
+    assert found.tree["engines"]["trl"]["ok"] and "TRL 1." in said.out
 
 
 def test_every_device_is_tried(mindprint: Mindprint) -> None:
