@@ -30,7 +30,7 @@ def get(name: str) -> Backend:
 def engine(name: str) -> Engine:
     """The engine of that name, which works here. Raises BackendUnavailable when it does not, or
     when there is none of that name."""
-    made = cast(Engine, _made(name, ENGINES, "engine", beside="native"))
+    made = _engine(name)
     found = made.availability()
     if not found.ok:
         raise BackendUnavailable(
@@ -48,10 +48,7 @@ def available() -> dict[str, Availability]:
 
 def available_engines() -> dict[str, Availability]:
     """The same of each engine."""
-    return {
-        name: cast(Engine, _made(name, ENGINES, "engine", beside="native")).availability()
-        for name in ENGINES
-    }
+    return {name: _engine(name).availability() for name in ENGINES}
 
 
 def choose(name: str = "auto") -> Choice:
@@ -82,6 +79,10 @@ def choose(name: str = "auto") -> Choice:
         where="; ".join(f"{name}: {found.reason}" for name, found in found_all.items()),
         hint=" or ".join(found.hint for found in found_all.values() if found.hint),
     )
+
+
+def _engine(name: str) -> Engine:
+    return cast(Engine, _made(name, ENGINES, "engine", beside="native"))
 
 
 def _made(name: str, table: Mapping[str, str], kind: str, *, beside: str) -> object:

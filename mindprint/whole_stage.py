@@ -12,7 +12,7 @@ from backends.errors import OutOfMemory
 from mindprint import setbacks
 from mindprint.checkpoints import Progress, not_finite
 from mindprint.errors import Interrupted, StageError
-from mindprint.events import Event, Listener
+from mindprint.events import Listener
 from mindprint.fitting import DeviceFull, Fit
 from mindprint.job import Job, Rules
 from mindprint.oversight import Oversight, Step
@@ -35,7 +35,7 @@ class WholeStage:
         listen: Listener,
     ) -> None:
         self._session, self._engine, self._optimizer = session, engine, optimizer
-        self._job, self._rules, self._fit, self._listen = job, rules, fit, listen
+        self._job, self._rules, self._fit = job, rules, fit
         self._at = Footing(session, job.batches.batch_size)
         self._over = Oversight(session, job, fit, self._at, listen)
         self._before = self._over.before_step()
@@ -52,7 +52,7 @@ class WholeStage:
             self._train()
         self._check_taken()
         if self._lost:
-            setbacks.give_up(self._at, self._lost, self._notice)
+            setbacks.give_up(self._at, self._lost, self._over.notice)
         self._over.keep_best()
         self._over.close()
         return self._at.progress
@@ -128,6 +128,3 @@ class WholeStage:
         self._at.progress.faults += 1
         self._lost = f"{why}, and `{self._engine.name}` takes no step twice"
         return False
-
-    def _notice(self, text: str) -> None:
-        self._listen(Event("notice", self._job.topic, self._job.stage, {"text": text}))

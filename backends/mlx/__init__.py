@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata, util
-
-from packaging.version import Version
+from collections.abc import Mapping
 
 from backends.contract import Availability, ModelSpec, Session
 from backends.errors import BackendUnavailable, reason
+from backends.libraries import usable
 
 NEEDS = {"mlx": "0.32", "mlx-lm": "0.32.2", "transformers": "5.0"}
 INSTALL = 'pip install "mindprint[mlx]"'
-_MODULES = {"mlx": "mlx", "mlx-lm": "mlx_lm", "transformers": "transformers"}
 
 
 class MlxBackend:
@@ -26,19 +24,8 @@ class MlxBackend:
         if platform.system() not in {"Darwin", "Linux"} or place == "Darwin x86_64":
             why = f"MLX has no build for {place}"
             return Availability(False, why, hint="use `--backend torch`")
-        missing = [name for name, module in _MODULES.items() if not _installed(name, module)]
-        if missing:
-            return Availability(False, f"not installed: {', '.join(missing)}", hint=INSTALL)
-        versions = {name: metadata.version(name) for name in NEEDS}
-        old = [
-            f"{name} {versions[name]} (needs {least})"
-            for name, least in NEEDS.items()
-            if Version(versions[name]) < Version(least)
-        ]
-        if old:
-            why = f"too old: {', '.join(old)}"
-            return Availability(False, why, hint=f"{INSTALL} --upgrade", versions=versions)
-        return _probed(versions)
+        found = usable(NEEDS, INSTALL)
+        return _probed(found.versions) if found.ok else found
 
     def open(self, spec: ModelSpec) -> Session:
         """Raises BackendUnavailable, or ModelError when the model cannot be opened as asked."""
@@ -58,16 +45,7 @@ class MlxBackend:
         return MlxSession(spec)
 
 
-def _installed(name: str, module: str) -> bool:
-    """Both found and registered: a stray folder of that name is not the library."""
-    try:
-        metadata.version(name)
-        return util.find_spec(module) is not None
-    except (metadata.PackageNotFoundError, ValueError):  # a half-imported module has no spec
-        return False
-
-
-def _probed(versions: dict[str, str]) -> Availability:
+def _probed(versions: Mapping[str, str]) -> Availability:
     """The wheel's front can be there without its library (plain `mlx` on Linux), so import it."""
     try:
         from backends.mlx.device import gpu

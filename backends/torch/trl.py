@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.contract import Availability, Objective, OptimizerSpec, Session
 from backends.engines import Course, Heard
-from backends.torch import usable
+from backends.libraries import usable
 
 NEEDS = {"trl": "1.16", "accelerate": "1.4", "datasets": "3.0"}
 INSTALL = 'pip install "mindprint[trl]"'

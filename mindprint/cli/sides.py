@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mindprint import engines
 from mindprint.boundary import finished
 from mindprint.cli import output
 from mindprint.cli.going_on import present
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 TRAINED_BY = {"mlx": ("mlx", "native"), "torch": ("torch", "native"), "trl": ("torch", "trl")}
 """What `--backends` names: the backend, and the engine that takes its steps."""
 
-ENGINE = "run.engine"
 State = Literal["new", "stopped", "finished"]
 
 
@@ -99,10 +99,10 @@ def check_sides(sides: Sequence[Side], task: Task) -> list[Side]:
 
 def _check_engine(task: Task) -> None:
     """Raises ConfigError when the settings name an engine: `--backends` does."""
-    origin = configured(task.config, task.settings, task.model).origins.get(ENGINE)
+    origin = configured(task.config, task.settings, task.model).origins.get(engines.KEY)
     if origin is not None:
         hint = "leave it out: `trl` in `--backends` is PyTorch with that engine"
-        raise ConfigError(f"`{ENGINE}` is what `--backends` names", where=origin, hint=hint)
+        raise ConfigError(f"`{engines.KEY}` is what `--backends` names", where=origin, hint=hint)
 
 
 def _check_device(side: Side, device: str) -> None:

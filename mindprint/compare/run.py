@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from mindprint import engines
 from mindprint import ledger as ledgers
 from mindprint.checkpoints import under_way
 from mindprint.compare.model import StageKind
@@ -26,7 +27,6 @@ from mindprint.rundir import RunDir
 from mindprint.stage_folder import STAGE, read_stage
 from mindprint.topic_folder import stages_of
 
-ENGINE = "run.engine"
 NATIVE = "native"
 
 
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def engine(self) -> str:
-        return str(self.value(ENGINE) or NATIVE)
+        return str(self.value(engines.KEY) or NATIVE)
 
     @property
     def backend(self) -> str:

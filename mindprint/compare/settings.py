@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mindprint import engines
 from mindprint.compare.model import Setting
-from mindprint.compare.run import ENGINE, Run
+from mindprint.compare.run import Run
 from mindprint.report.summary import choice
 from mindprint.report.words import several
 from mindprint.sameness import PLACES
 
-ELSEWHERE = PLACES | {ENGINE, "model.dtype"}
+ELSEWHERE = PLACES | {engines.KEY, "model.dtype"}
 """Settings that are told as the model, or by what computed."""
 
 CHOSEN = ("handoff", "model.attention")

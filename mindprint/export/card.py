@@ -68,7 +68,6 @@ def _metadata(source: Source, made: Made) -> str:
 
 def _what(source: Source, made: Made, result: Result | None) -> list[str]:
     """The paragraphs before the first heading."""
-    topics = dict.fromkeys(entry.topic for entry in source.entries)
     by = f", which imitate {inline(result.author)}," if result is not None else ""
     shape = [f"weights in {made.dtype}"]
     shape += [f"rank {made.rank}"] if made.rank is not None else []
@@ -82,7 +81,7 @@ def _what(source: Source, made: Made, result: Result | None) -> list[str]:
         left.append(f"It is the run as it was at the end of the topic {code(source.until)}.")
     if source.without:
         left.append(f"Left out: what was learned of {', '.join(map(code, source.without))}.")
-    listed = "\n".join(f"- {code(topic)}" for topic in topics)
+    listed = "\n".join(f"- {code(topic)}" for topic in source.topics)
     effect = _effect(made)
     below = told(effect) if effect is not None else []
     notes = "\n".join(f"- {paragraph(note)}" for note in made.notes if note not in below)

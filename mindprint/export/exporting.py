@@ -90,7 +90,7 @@ def export(ground: Ground, asked: Asked, folder: Path) -> Exported:
         folder=str(folder),
         until=source.until,
         without=source.without,
-        topics=tuple(dict.fromkeys(entry.topic for entry in source.entries)),
+        topics=source.topics,
         entries=tuple(entry.name for entry in source.entries),
         files={
             file.relative_to(folder).as_posix(): file.stat().st_size

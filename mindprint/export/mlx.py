@@ -77,8 +77,7 @@ def _quizzes(ground: Ground) -> Quizzes:
             where="--quantize",
             hint="leave `--quantize` out",
         )
-    topics = tuple(dict.fromkeys(entry.topic for entry in source.entries))
-    return Quizzes.of_run(source.inputs, source.run.path, topics, ground.renderer)
+    return Quizzes.of_run(source.inputs, source.run.path, source.topics, ground.renderer)
 
 
 def _converted(job: Conversion) -> Converted:

@@ -77,8 +77,7 @@ def export_ollama(ground: Ground, asked: Asked, folder: Path) -> Done:
 
 def _questions(source: Source) -> list[str]:
     """Every quiz question of the topics that are exported, as the run recorded them."""
-    topics = list(dict.fromkeys(entry.topic for entry in source.entries))
-    records = all_finished(source.run, topics).values()
+    records = all_finished(source.run, source.topics).values()
     return [one.question for finished in records for one in finished.record.questions]
 
 

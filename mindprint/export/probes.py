@@ -50,7 +50,7 @@ class Probes:
 
 def probes(source: Source, renderer: Renderer) -> Probes:
     """Questions evenly spread over the topics whose adapters are exported. Raises Damaged."""
-    asked = {topic: _questions(source, topic) for topic in _topics(source)}
+    asked = {topic: _questions(source, topic) for topic in source.topics}
     held = [text for texts in asked.values() for text in texts]
     count = min(ASKED, len(held))
     texts = [held[place * len(held) // count] for place in range(count)] or list(PLAIN)
@@ -64,10 +64,6 @@ def probes(source: Source, renderer: Renderer) -> Probes:
         measured += 1
     topics = tuple(topic for topic, texts in asked.items() if texts)
     return Probes(tuple(rows), measured, renderer.stop_ids, MAX_TOKENS, topics)
-
-
-def _topics(source: Source) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(entry.topic for entry in source.entries))
 
 
 def _questions(source: Source, topic: str) -> tuple[str, ...]:

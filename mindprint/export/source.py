@@ -44,6 +44,11 @@ class Source:
         base = _base(run, inputs, ledger, model)
         return cls(held, inputs, ledger, entries, base, until, tuple(without))
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Those whose adapters are exported, in order."""
+        return tuple(dict.fromkeys(entry.topic for entry in self.entries))
+
     def adapters(self) -> list[Held]:
         """The entries' specs and tensors, in order."""
         return [peft_files.read(self.run.path / entry.folder) for entry in self.entries]

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 import backends
 from backends.contract import Availability
+from backends.libraries import is_installed
 from backends.witnessing import NOT_HERE, Framework, Job, Seen
 from mindprint.errors import Exit, MindprintError
 
@@ -66,7 +67,7 @@ def installed() -> dict[Framework, Availability]:
     """Which libraries could be asked, after their packages' metadata; none is imported."""
     found: dict[Framework, Availability] = {}
     for framework, libraries in LIBRARIES.items():
-        missing = [name for name in libraries if not _installed(name)]
+        missing = [name for name in libraries if not is_installed(name)]
         hint = f'pip install "mindprint[{_EXTRA[framework]}]"' if missing else ""
         versions = {name: metadata.version(name) for name in libraries if name not in missing}
         why = f"not installed: {', '.join(missing)}" if missing else "installed"
@@ -107,12 +108,3 @@ def last_lines(done: subprocess.CompletedProcess[str]) -> str:
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()][-LAST_LINES:]
     ended = f"killed by signal {-done.returncode}" if done.returncode < 0 else ""
     return "; ".join(filter(None, [ended, *said])) or f"exit code {done.returncode}"
-
-
-def _installed(name: str) -> bool:
-    """Both registered and found: a stray folder of that name is not the library."""
-    try:
-        metadata.version(name)
-        return util.find_spec(name.replace("-", "_")) is not None
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
