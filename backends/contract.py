@@ -355,7 +355,11 @@ class Session(Protocol):
     info: ModelInfo
     choices: tuple[Choice, ...]
 
-    def learner(self, objective: Objective, optimizer: OptimizerSpec) -> Learner: ...
+    def learner(
+        self, objective: Objective, optimizer: OptimizerSpec, *, checkpointing: bool = False
+    ) -> Learner:
+        """`checkpointing`: each layer's activations are computed again on the way back instead of
+        kept. The numbers are the same; a step takes about a third longer."""
 
     def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
         """Float32, no gradient, dropout off."""
