@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,17 @@ def model_id(folder: Path) -> str:
     backend and machine, whatever else lies in the folder."""
     total = hashlib.sha256()
     for file in sorted([folder / "config.json", *shards(folder)]):
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        seen = file.stat()
+        digest = _digest(file, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         total.update(f"{file.name} {digest}\n".encode())
     return total.hexdigest()
+
+
+@lru_cache
+def _digest(file: Path, inode: int, size: int, changed: int, touched: int) -> str:
+    """SHA-256 of a file, read once by a process while nothing about it changes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def name_of(path: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,14 +59,6 @@ def _heaviest(weights: NDArray[np.float32], count: int) -> NDArray[np.intp]:
         return np.arange(len(weights))
     least = np.partition(weights, len(weights) - count)[len(weights) - count]
     return np.flatnonzero(weights >= least)
-
-
-def chunks(prompts: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Indices of `prompts` in chunks of at most `size`, longest first, ties in order, so that a
-    chunk wastes little padding and the largest comes first."""
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 def probe_rows(vocabulary: int, rows: int = 4, width: int = 32) -> NDArray[np.int32]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mindprint.accepted import kind, limits
 from mindprint.errors import ConfigError
 
 Value = str | int | float | bool | None | tuple[str, ...]
@@ -35,6 +36,10 @@ class ModelSection(Section):
     )
     enable_thinking: bool = Field(
         False, description="let a template that knows `enable_thinking` open a thinking part"
+    )
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="activations computed again on the way back; auto: where memory needs it",
     )
 
 
@@ -133,6 +138,12 @@ class RunSection(Section):
     checkpoint_every: Positive = Field(200, description="optimizer steps between checkpoints")
     on_oom: Literal["stop", "shrink"] = Field(
         "stop", description="shrink halves the batch and keeps the effective batch"
+    )
+    memory_check: Literal["refuse", "warn"] = Field(
+        "refuse", description="what becomes of a run that is estimated not to fit in memory"
+    )
+    cache: bool = Field(
+        True, description="find again what the same model was asked before, in whichever run"
     )
     engine: Literal["native", "trl"] = Field(
         "native", description="who takes the steps: mindprint's own loop, or TRL's trainers (torch)"
@@ -305,39 +316,8 @@ def allowed(key: str) -> str:
     field = Config.model_fields[section]
     if leaf and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
         field = field.annotation.model_fields[leaf]
-    names = _literals(field.annotation)
-    kind = "one of: " + ", ".join(names) if names else _kind(field.annotation)
     extra = " or a list of module names" if leaf == "targets" else ""
-    return f"`{key}` is {kind}{extra}{_limits(field.metadata)}"
-
-
-def _limits(metadata: Sequence[Any]) -> str:
-    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    found = [
-        f"{word} {getattr(item, name):g}"
-        for item in metadata
-        for name, word in words.items()
-        if getattr(item, name, None) is not None
-    ]
-    return ", " + " and ".join(found) if found else ""
-
-
-def _literals(annotation: Any) -> list[str]:
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [name for part in get_args(annotation) for name in _literals(part)]
-
-
-def _kind(annotation: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    for known, word in words.items():
-        if annotation is known:
-            return word
-    for part in get_args(annotation):
-        word = _kind(part)
-        if word != "a value":
-            return word
-    return "a value"
+    return f"`{key}` is {kind(field.annotation)}{extra}{limits(field.metadata)}"
 
 
 def _together(faults: list[ConfigError]) -> ConfigError:

@@ -57,6 +57,9 @@ def check_engine(resolved: Resolved) -> None:
     if config.dpo.loss == "ipo" and config.dpo.when != "never":
         odd["dpo.loss"] = "sigmoid"
         faults["dpo.loss: ipo"] = "TRL's ipo divides each log-ratio by its answer's tokens"
+    if config.model.gradient_checkpointing == "on":
+        odd["model.gradient_checkpointing"] = "off"
+        faults["model.gradient_checkpointing: on"] = "TRL's trainers compute every activation once"
     if faults:
         told = "; ".join(f"`{setting}` ({why})" for setting, why in faults.items())
         words = shlex.join(word for key in odd for word in ("--set", f"{key}={odd[key]}"))

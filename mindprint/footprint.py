@@ -74,8 +74,8 @@ class Footprint:
 def read_sizes(folder: Path) -> Sizes:
     """Off the headers alone. Raises ModelError."""
     held = headers(folder)
-    head = next((name for name in held if _is(name, HEAD)), None)
-    embedding = next((name for name in held if _is(name, EMBEDDING)), None)
+    head = next((name for name in held if is_named(name, HEAD)), None)
+    embedding = next((name for name in held if is_named(name, EMBEDDING)), None)
     skipped = 0
     if head is not None and embedding is not None and _tied(folder):
         # A stored head that is the embedding once more is read as one tensor.
@@ -153,7 +153,8 @@ def _peak(stages: Sequence[tuple[int, int]]) -> int:
     return most
 
 
-def _is(name: str, last: str) -> bool:
+def is_named(name: str, last: str) -> bool:
+    """Whether a tensor is `last`, whatever it stands in."""
     return name == last or name.endswith(f".{last}")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from backends.contract import Session
 from backends.engines import Engine
 from backends.errors import BackendError
 from mindprint import ledger as ledgers
 from mindprint.base_exams import base_exams
+from mindprint.cache import Cache
 from mindprint.calibration import Calibration, calibrate
 from mindprint.clock import Clock
 from mindprint.config import Config, Resolved
@@ -30,6 +29,7 @@ from mindprint.job import Rules
 from mindprint.ledger import LEDGER, Ledger
 from mindprint.plan import Plan
 from mindprint.plan_file import keep_plan
+from mindprint.remembering import Remembering
 from mindprint.report.files import RESULT, write_result
 from mindprint.report.kept import Retained
 from mindprint.report.model import Result, Status, TopicRecord
@@ -59,7 +59,7 @@ class Order:
     `engine` takes stages whole, None for the loop of `training`.
     `notes` are told and stand in the report; `said` is what was found or mended as the run was
     opened: told, and kept in events.jsonl alone. `dropped`: topics without which those that the run
-    took over were judged.
+    took over were judged. `cache`: what other runs asked the same model, on the same `libraries`.
     """
 
     curriculum: Curriculum
@@ -74,6 +74,8 @@ class Order:
     said: tuple[str, ...] = ()
     engine: Engine | None = None
     dropped: tuple[str, ...] = ()
+    cache: Cache | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_curriculum(
@@ -104,8 +106,16 @@ class _Run:
         self._ledger = self._open_ledger()
         self._notes = [*order.notes, *renderer.notes, *self._past.told()]
         rules = Rules(self._config.run.checkpoint_every, self._config.run.on_oom, order.stop)
+        self._remembering = Remembering(
+            session, order.cache, order.backend, order.libraries, self._tell
+        )
         examiner = Examiner(
-            session, renderer, order.curriculum, self._config, halt=rules.halt, tell=self._tell
+            self._remembering,
+            renderer,
+            order.curriculum,
+            self._config,
+            halt=rules.halt,
+            tell=self._tell,
         )
         self._shop = Workshop(
             session=session,
@@ -120,13 +130,10 @@ class _Run:
             backend=order.backend,
             engine=order.engine,
             memory=self._memory,
-            retention=Retention(
-                examiner,
-                order.curriculum,
-                [lesson.topic for lesson in order.plan.lessons],
-                self._config,
-            ),
+            retention=self._retention(examiner),
             planned=_planned(order.plan, self._config),
+            remembering=self._remembering,
+            checkpointed=order.plan.checkpointed,
         )
         self._handing = Handing(session, self._config, run, self._ledger.handoff, self._hear)
         self._calibration: Calibration | None = None
@@ -149,6 +156,11 @@ class _Run:
         write_result(self._run.path, result)
         self._hear(Event("run-finished", data={"verdict": result.verdict}))
         return result
+
+    def _retention(self, examiner: Examiner) -> Retention:
+        order = self._order
+        topics = [lesson.topic for lesson in order.plan.lessons]
+        return Retention(examiner, order.curriculum, topics, self._config)
 
     def _leave(self) -> None:
         """Say in `result.json` how far it came; what stopped the run is told even if it cannot."""
@@ -206,7 +218,8 @@ class _Run:
         groups = {lesson.topic.id: lesson.topic.quiz for lesson in self._order.plan.lessons}
         if self._config.eval.retention != "off" and self._order.curriculum.retention:
             groups[RETENTION] = self._order.curriculum.retention
-        with self._timed("evaluation"):
+        asked = {name: [item.question for item in group] for name, group in groups.items()}
+        with self._clock.timed(), self._remembering.kept("the base's answers", asked):
             self._calibration = calibrate(self._shop.examiner, folder)
             self._note(self._calibration.sentence)
             exams = base_exams(self._shop.examiner, self._hear, self._calibration, folder, groups)
@@ -244,7 +257,7 @@ class _Run:
         # The base's answers hold for the first topic, unless something acts already.
         first = None if self._past.entries else base
         standing = self._standing if self._records else first
-        with self._timed_topic():
+        with self._clock.timed_topic(self._shop.examiner):
             taught = TopicRun(self._shop, lesson, before).run(base, standing)
             self._handing.over(taught.entries)
         self._records[topic] = taught.record
@@ -271,6 +284,7 @@ class _Run:
             choices=(*order.plan.choices, *self._session.choices),
             command=self._earlier.command if self._earlier else order.command,
             notes=tuple(self._notes),
+            expected_memory=order.plan.memory,
         )
         records = [
             self._records.get(
@@ -313,25 +327,6 @@ class _Run:
                     raise NoRoom.of(self._run.events) from error
                 raise
         self._order.listen(event)
-
-    @contextmanager
-    def _timed_topic(self) -> Iterator[None]:
-        """A topic that is stopped on the way has taken its time too."""
-        asked, started = self._shop.examiner.seconds, time.perf_counter()
-        try:
-            yield
-        finally:
-            evaluation = self._shop.examiner.seconds - asked
-            self._clock.training += time.perf_counter() - started - evaluation
-            self._clock.evaluation += evaluation
-
-    @contextmanager
-    def _timed(self, kind: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            setattr(self._clock, kind, getattr(self._clock, kind) + time.perf_counter() - started)
 
 
 def _planned(plan: Plan, config: Config) -> dict[tuple[str, str], int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,9 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a first attempt at every topic, and the lessons they train."""
+    """The stages of a first attempt at every topic, and the lessons they train. `longest_asked`:
+    tokens of the longest question with its answer; `checkpointed`: the kinds of stages that train
+    with gradient checkpointing; `memory`: bytes that each part takes at most, once estimated."""
 
     stages: tuple[PlannedStage, ...]
     lessons: tuple[Lesson, ...]
@@ -56,6 +58,9 @@ class Plan:
     longest_row: int
     retries: int
     footprint: Footprint | None = None
+    longest_asked: int = 0
+    checkpointed: tuple[StageKind, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def disk(self) -> int:
@@ -67,6 +72,20 @@ class Plan:
         if self.footprint is None:
             return self
         return replace(self, footprint=self.footprint.with_past(size))
+
+    def settled(
+        self,
+        choices: Sequence[Choice],
+        checkpointed: Sequence[StageKind],
+        memory: Mapping[str, int],
+    ) -> Plan:
+        """With what was chosen and estimated once it was known where it runs."""
+        return replace(
+            self,
+            choices=(*self.choices, *choices),
+            checkpointed=tuple(checkpointed),
+            memory=dict(memory),
+        )
 
     def lines(self, place: Path = Path()) -> list[tuple[str, str, str]]:
         """(what, value, note) for printing; the run is to lie in or below `place`."""
@@ -162,6 +181,7 @@ def make_plan(
         exams[stage.topic] += 1
     asked = sum(exams[lesson.topic.id] * len(lesson.topic.quiz) for lesson in lessons)
     where = folder or resolve(str(config.model.path), config.model.revision)
+    longest_asked = longest_row(renderer, curriculum, [one.topic for one in lessons], config)
     return Plan(
         stages=tuple(stages),
         lessons=lessons,
@@ -169,9 +189,10 @@ def make_plan(
         questions=asked + kept + voiced,
         retained=kept,
         open_prompts=voiced,
-        longest_row=_longest(curriculum, lessons, config, renderer),
+        longest_row=max(_longest(lessons), longest_asked),
         retries=config.gate.retries,
         footprint=footprint(read_sizes(where), config, stages, asked + kept + voiced),
+        longest_asked=longest_asked,
     )
 
 
@@ -267,11 +288,7 @@ def _sft(lesson: Lesson, config: Config) -> PlannedStage:
 
 
 def _dpo(lesson: Lesson, config: Config) -> PlannedStage:
-    # Self-drawn pairs are counted as one a training row, the most that can be drawn.
-    drawn = len(lesson.rows) if config.dpo.pairs != "file" else 0
-    filed = list(lesson.pairs) if config.dpo.pairs != "self" else []
-    stand_in = [Pair(chosen=row, rejected=row) for row in lesson.rows[:drawn]]
-    pairs = filed + stand_in
+    pairs = pairs_of(lesson, config)
     batches = dpo_batches(pairs, lesson.topic.id, config.dpo, config.run.seed)
     return PlannedStage(
         topic=lesson.topic.id,
@@ -284,6 +301,14 @@ def _dpo(lesson: Lesson, config: Config) -> PlannedStage:
         steps=batches.steps,
         certain=config.dpo.when == "always",
     )
+
+
+def pairs_of(lesson: Lesson, config: Config) -> list[Pair]:
+    """A lesson's preferences. Self-drawn pairs are counted as one a training row, the most that can
+    be drawn, and both answers as long as the author's."""
+    drawn = len(lesson.rows) if config.dpo.pairs != "file" else 0
+    filed = list(lesson.pairs) if config.dpo.pairs != "self" else []
+    return filed + [Pair(chosen=row, rejected=row) for row in lesson.rows[:drawn]]
 
 
 def _trained(rows: Sequence[Row]) -> int:
@@ -314,15 +339,8 @@ def _open(curriculum: Curriculum, config: Config, stages: Sequence[PlannedStage]
     return len(open_prompts(curriculum, config.eval.prompts)) * (1 + few_shot + len(stages))
 
 
-def _longest(
-    curriculum: Curriculum, lessons: Sequence[Lesson], config: Config, renderer: Renderer
-) -> int:
-    """Tokens of the longest row that goes through the model, answers included.
-
-    Raises DataError with every quiz row whose reference or choice cannot be rendered.
-    """
-    rows = [0, *(len(r.ids) for lesson in lessons for r in (*lesson.rows, *lesson.held_out))]
-    for lesson in lessons:
-        rows += [len(row.ids) for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
-    topics = [lesson.topic for lesson in lessons]
-    return max(*rows, longest_row(renderer, curriculum, topics, config))
+def _longest(lessons: Sequence[Lesson]) -> int:
+    """Tokens of the longest row that is trained or held out."""
+    rows = [row for lesson in lessons for row in (*lesson.rows, *lesson.held_out)]
+    rows += [row for one in lessons for pair in one.pairs for row in (pair.chosen, pair.rejected)]
+    return max((len(row.ids) for row in rows), default=0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from backends.contract import AdapterSpec, Batch, GenerateSpec, Objective, OptimizerSpec, Session
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
-from mindprint.plan import Plan
-from mindprint.preferences import reference_logprobs
+from mindprint.evals.likelihood import weigh
+from mindprint.plan import Plan, pairs_of
+from mindprint.preferences import DRAWS, reference_logprobs
 from mindprint.tokens.batches import pad, pad_pairs, window_of
 from mindprint.tokens.lessons import question
 from mindprint.tokens.render import Renderer
@@ -22,14 +23,19 @@ QUESTIONS = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds a step and a question, seconds in all, and the peak of memory in bytes.
+    """Seconds: of a step, of a pair's reference, of a held-out row, of a question answered and
+    weighed, of opening the model, and in all; and the peak of memory in bytes.
 
-    Steps are timed on the longest rows there are, so the sum is an upper estimate.
+    Steps are timed on the longest rows there are and questions in a small batch, so the sum is an
+    upper estimate of a first attempt at every topic with every stage that may come.
     """
 
     sft_step: float
     dpo_step: float
+    reference: float
+    held_out: float
     question: float
+    opening: float
     total: float
     peak_memory: int
 
@@ -38,9 +44,15 @@ class Probe:
 
 
 def probe(
-    session: Session, plan: Plan, curriculum: Curriculum, config: Config, renderer: Renderer
+    session: Session,
+    plan: Plan,
+    curriculum: Curriculum,
+    config: Config,
+    renderer: Renderer,
+    opening: float = 0.0,
 ) -> Probe:
-    """Train three steps on a throw-away adapter; the session is left as it was."""
+    """Train three steps on a throw-away adapter; the session is left as it was. `opening`: seconds
+    that the model took to open."""
     spec = AdapterSpec(
         rank=config.adapter.rank,
         alpha=config.adapter.alpha,
@@ -50,20 +62,51 @@ def probe(
     )
     session.adapters.add(spec, "probe")
     try:
+        held_out = _held_out(session, plan, config)
         sft = _sft(session, plan, config)
-        dpo = _dpo(session, plan, config)
+        reference, dpo = _dpo(session, plan, config)
         asked = _question(session, plan, curriculum, config, renderer)
     finally:
         session.adapters.unload("probe")
-    steps = {kind: sum(s.steps for s in plan.stages if s.name == kind) for kind in ("sft", "dpo")}
     memory = session.memory()
-    return Probe(
+    found = Probe(
         sft_step=sft,
         dpo_step=dpo,
+        reference=reference,
+        held_out=held_out,
         question=asked,
-        total=steps["sft"] * sft + steps["dpo"] * dpo + plan.questions * asked,
+        opening=opening,
+        total=0.0,
         peak_memory=max(memory.peak_rss, memory.device_peak),
     )
+    return replace(found, total=_total(found, plan, config))
+
+
+def _total(found: Probe, plan: Plan, config: Config) -> float:
+    """Each part as often as the plan has it."""
+    sft = [stage for stage in plan.stages if stage.name == "sft"]
+    dpo = [stage for stage in plan.stages if stage.name == "dpo"]
+    # as each stage begins, and after each of its epochs
+    measured = sum(stage.held_out * (stage.epochs + 1) for stage in sft)
+    pairs = sum(stage.rows for stage in dpo)
+    drawn = 0
+    if dpo and config.dpo.pairs != "file":
+        drawn = DRAWS * sum(len(lesson.rows) for lesson in plan.lessons)
+    return (
+        found.opening
+        + found.sft_step * sum(stage.steps for stage in sft)
+        + found.dpo_step * sum(stage.steps for stage in dpo)
+        + found.reference * pairs
+        + found.held_out * measured
+        + found.question * (plan.questions + drawn)
+    )
+
+
+def _held_out(session: Session, plan: Plan, config: Config) -> float:
+    """Seconds that one of the longest rows takes without gradients, in a batch."""
+    rows = sorted((row for one in plan.lessons for row in one.held_out), key=lambda r: -len(r.ids))
+    batch = rows[: config.sft.batch_size]
+    return _timed(lambda: session.logprobs(pad(batch))) / len(batch) if batch else 0.0
 
 
 def _sft(session: Session, plan: Plan, config: Config) -> float:
@@ -74,7 +117,9 @@ def _sft(session: Session, plan: Plan, config: Config) -> float:
     batches = [
         pad(rows[place * size : (place + 1) * size] or rows[:size]) for place in range(count)
     ]
-    learner = session.learner(Objective("sft"), OptimizerSpec())
+    learner = session.learner(
+        Objective("sft"), OptimizerSpec(), checkpointing="sft" in plan.checkpointed
+    )
 
     def step() -> None:
         window = window_of(batches)
@@ -85,20 +130,23 @@ def _sft(session: Session, plan: Plan, config: Config) -> float:
     return _timed(step)
 
 
-def _dpo(session: Session, plan: Plan, config: Config) -> float:
-    pairs = [pair for lesson in plan.lessons for pair in lesson.pairs]
-    if not pairs or not any(stage.name == "dpo" for stage in plan.stages):
-        return 0.0
+def _dpo(session: Session, plan: Plan, config: Config) -> tuple[float, float]:
+    """Seconds of a pair's reference, and of a step."""
+    if not any(stage.name == "dpo" for stage in plan.stages):
+        return 0.0, 0.0
+    pairs = [pair for lesson in plan.lessons for pair in pairs_of(lesson, config)]
     pairs.sort(key=lambda pair: -max(len(pair.chosen.ids), len(pair.rejected.ids)))
     chosen = pairs[: config.dpo.batch_size]
     reference = reference_logprobs(session, chosen, config.dpo.batch_size)
+    weighing = _timed(lambda: reference_logprobs(session, chosen, config.dpo.batch_size))
     batch: Batch = pad_pairs(
         [pair.chosen for pair in chosen],
         [pair.rejected for pair in chosen],
         reference.T.reshape(-1),
     )
     objective = Objective("dpo", config.dpo.beta, config.dpo.loss, config.dpo.sft_weight)
-    learner = session.learner(objective, OptimizerSpec())
+    saving = "dpo" in plan.checkpointed
+    learner = session.learner(objective, OptimizerSpec(), checkpointing=saving)
 
     def step() -> None:
         window = window_of([batch] * config.dpo.accumulate)
@@ -106,12 +154,13 @@ def _dpo(session: Session, plan: Plan, config: Config) -> float:
             learner.accumulate(batch, window)
         learner.apply(config.dpo.learning_rate, config.dpo.max_grad_norm)
 
-    return _timed(step)
+    return weighing / len(chosen), _timed(step)
 
 
 def _question(
     session: Session, plan: Plan, curriculum: Curriculum, config: Config, renderer: Renderer
 ) -> float:
+    """Seconds of a question answered, its reference and choices weighed."""
     items = [item for lesson in plan.lessons for item in lesson.topic.quiz][:QUESTIONS]
     if not items:
         return 0.0
@@ -119,10 +168,11 @@ def _question(
     spec = GenerateSpec(max_tokens=config.eval.max_tokens, stop_ids=renderer.stop_ids)
     started = time.perf_counter()
     session.generate(prompts, spec)
+    weigh(session, renderer, curriculum.system, items)
     return (time.perf_counter() - started) / len(items)
 
 
-def _timed(step: Callable[[], None]) -> float:
+def _timed(step: Callable[[], object]) -> float:
     step()  # the first one pays for allocation and compilation
     started = time.perf_counter()
     for _ in range(STEPS):

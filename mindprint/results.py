@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ class Header:
     choices: tuple[Choice, ...]
     command: str
     notes: tuple[str, ...]
+    expected_memory: Mapping[str, int] = field(default_factory=dict)
 
 
 def assemble(
@@ -78,6 +79,7 @@ def assemble(
         forgetting=retained,
         transfer=_transfer(retained, topics, config),
         memory=memory,
+        expected_memory=dict(header.expected_memory),
         timings=timings,
         versions=versions(),
         hashes=dict(curriculum.hashes),

@@ -22,9 +22,15 @@ from mindprint.versions import SHAPING, installed
 PLACES = frozenset({"model.path", "model.revision"})
 """Where the model lies: its fingerprint tells whether it is the same."""
 
-FREE = ("run.checkpoint_every", "run.on_oom")
+FREE = (
+    "run.checkpoint_every",
+    "run.on_oom",
+    "run.memory_check",
+    "run.cache",
+    "model.gradient_checkpointing",
+)
 """Settings that say how a run goes on; what comes of it goes by them only after a set-back, or
-where the device was full."""
+where the device was full. Checkpointing computes the same numbers once more."""
 
 DEFAULTS = dict(flatten(Config().model_dump(mode="json")))
 """What a run went by in a key that came after it."""
@@ -176,10 +182,11 @@ def differences_of_evaluation(then: Inputs, now: Inputs) -> list[Difference]:
 def freely_changed(then: Inputs, now: Resolved) -> tuple[str, ...]:
     """What is to be said of the settings that may change as a run goes on, and do."""
     values = settled(now)
+    began = {**DEFAULTS, **then.config}
     return tuple(
-        f"`{key}` is {_shown(values[key])} from here on, it was {_shown(then.config[key])}"
+        f"`{key}` is {_shown(values[key])} from here on, it was {_shown(began[key])}"
         for key in FREE
-        if values[key] != then.config[key]
+        if values[key] != began[key]
     )
 
 
@@ -211,9 +218,8 @@ def kept_config(run: RunDir, inputs: Inputs) -> tuple[Resolved, tuple[str, ...]]
         return own, (_again(why),)
     edited = resolve(file)
     values = settled(edited)
-    changed = [
-        key for key in edited.origins if key not in PLACES and values[key] != inputs.config[key]
-    ]
+    began = {**DEFAULTS, **inputs.config}
+    changed = [key for key in edited.origins if key not in PLACES and values[key] != began[key]]
     origins = {key: edited.origins[key] for key in changed}
     resolved = with_values(own, {key: values[key] for key in changed}, origins)
     whole = edited.origins.keys() >= set(KEYS)

@@ -28,6 +28,7 @@ from mindprint.growth import sample
 from mindprint.job import Job, Rules
 from mindprint.plan import StageKind, dpo_batches, sft_batches
 from mindprint.preferences import gather, reference_logprobs
+from mindprint.remembering import Remembering
 from mindprint.report.kept import Retained
 from mindprint.report.model import MemorySample, StageRecord
 from mindprint.retention import Retention
@@ -45,7 +46,8 @@ from mindprint.whole_stage import WholeStage
 @dataclass(frozen=True)
 class Workshop:
     """What every stage of a run works with. `planned`: steps of a first attempt by topic and stage,
-    where the plan is sure of them. `engine` takes stages whole, if there is one."""
+    where the plan is sure of them. `engine` takes stages whole, if there is one. `checkpointed`:
+    the kinds of stages that train with gradient checkpointing."""
 
     session: Session
     renderer: Renderer
@@ -59,8 +61,10 @@ class Workshop:
     backend: str
     memory: list[MemorySample]
     retention: Retention
+    remembering: Remembering
     planned: Mapping[tuple[str, str], int] = field(default_factory=dict)
     engine: Engine | None = None
+    checkpointed: tuple[StageKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,9 @@ class DpoStage:
         """Raises what `fit` raises."""
         section, pairs = self._shop.config.dpo, self._pairs
         seed = self._shop.config.run.seed
-        reference = reference_logprobs(self._shop.session, pairs, section.batch_size, fit)
+        session = self._shop.remembering
+        with session.kept("the reference", self._lesson.topic.id):
+            reference = reference_logprobs(session, pairs, section.batch_size, fit)
 
         def batch_of(places: Sequence[int]) -> Batch:
             chosen = [pairs[place].chosen for place in places]
@@ -251,7 +257,8 @@ def _steps(
         return whole.run()
 
     def learn() -> Learner:
-        return shop.session.learner(job.objective, optimizer)
+        saving = job.stage in shop.checkpointed
+        return shop.session.learner(job.objective, optimizer, checkpointing=saving)
 
     loop = StageLoop(
         shop.session, learn, job, shop.strategy, shop.rules, fit, checkpoints, shop.listen

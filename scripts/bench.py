@@ -1,194 +1,177 @@
 #!/usr/bin/env python
-"""Measurements of mindprint's speed, on this machine: `python scripts/bench.py evaluation`.
+"""mindprint and its peers side by side, on this machine: `python scripts/bench.py all`.
 
-Each backend is measured in a process of its own. Every figure is a ratio of two ways to do the
-same work, taken in turn, so that what else the machine does falls on both.
+sft, dpo: a training step. prefix: DPO with a pair's prompt run once, and for each row. answers: 12
+answers of 64 tokens. topic: SFT, quiz, DPO, quiz. memory: peaks of training. limit: a step's share
+of what matrix products reach here. evaluation: a topic's exam, batched and one by one. tables: of
+the JSON files that earlier calls wrote.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
+from timing import document
+from timing.compare import Asked, measure
+from timing.comparisons import BACKENDS, DEVICES, INSTALL, KINDS, Comparison, chosen, missing
+from timing.evaluation import evaluation
+from timing.limits import limit
+from timing.measured import STEPPED
+from timing.models import SHAPES
+from timing.process import WorkerFailed
+from timing.results import NAMES, Results
 
-from backends import get
-from backends.contract import Batch, Generated, GenerateSpec, LogProbs, ModelSpec, Session
-from mindprint.cli.shipped import CURRICULUM, MODEL
-from mindprint.config import Config, resolve
-from mindprint.curriculum.load import read_curriculum
-from mindprint.curriculum.records import Curriculum, QuizItem
-from mindprint.evals.exam import Examiner
-from mindprint.tokens.render import Renderer
+from backends import available
 
-BACKENDS = ("torch", "mlx")
-QUESTIONS, TOKENS = 12, 64
-LONGEST = 1024
-
-
-class Wrapped:
-    """A session that does some of its work in another way."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+SIZES = {"cpu": ("small", "large"), "gpu": ("0.5b", "7b")}
+REPEATS = {"small": 5}
+FEWER = 3
+"""Repeats of the larger models."""
+FOR_PEAKS = (2, 4)
+"""Step counts where only the peak is asked for."""
 
 
-class Unstopped(Wrapped):
-    """Every answer runs to its last token."""
-
-    def generate(self, prompts: Any, spec: GenerateSpec, on_token: Any = None) -> list[Generated]:
-        return self._session.generate(prompts, replace(spec, stop_ids=()), on_token)
-
-
-class OneByOne(Wrapped):
-    """One row goes through the model at a time."""
-
-    def generate(self, prompts: Any, spec: GenerateSpec, on_token: Any = None) -> list[Generated]:
-        return [self._session.generate([prompt], spec, on_token)[0] for prompt in prompts]
-
-    def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
-        if per_token:
-            raise ValueError("an exam weighs whole rows")
-        rows = []
-        for row, length in enumerate(batch.lengths):
-            own = Batch(
-                ids=batch.ids[row : row + 1, :length],
-                lengths=batch.lengths[row : row + 1],
-                mask=batch.mask[row : row + 1, :length],
-            )
-            rows.append(self._session.logprobs(own).rows)
-        return LogProbs(rows=np.concatenate(rows))
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Seconds of each repeat, in turn. `ratio`: median over the repeats, with the least and the
-    most; `tokens`: generated in one exam."""
-
-    backend: str
-    stops: str
-    batched: tuple[float, ...]
-    one_by_one: tuple[float, ...]
-    tokens: int
-
-    @property
-    def ratios(self) -> list[float]:
-        return sorted(one / all_ for one, all_ in zip(self.one_by_one, self.batched, strict=True))
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": statistics.median(self.ratios), "ratios": self.ratios}
-
-
-def compare(
-    session: Session, curriculum: Curriculum, config: Config, forced: bool, repeats: int, name: str
-) -> Compared:
-    """The exam of a topic, batched and one question at a time; the first of each is not counted."""
-    items: Sequence[QuizItem] = curriculum.topics[0].quiz[:QUESTIONS]
-    renderer = Renderer.open(MODEL)
-    base: Any = Unstopped(session) if forced else session
-    ways = [Examiner(way, renderer, curriculum, config) for way in (base, OneByOne(base))]  # type: ignore[arg-type]
-    texts = [[answer.text for answer in way.ask(items).answers] for way in ways]
-    if texts[0] != texts[1]:
-        raise SystemExit("the two ways do not answer alike: their times cannot be compared")
-    taken: list[list[float]] = [[], []]
-    for _ in range(repeats):
-        for way, seconds in zip(ways, taken, strict=True):
-            started = time.perf_counter()
-            way.ask(items)
-            seconds.append(round(time.perf_counter() - started, 4))
-    prompts = [answer.ids for answer in ways[0].answer(_prompts(curriculum, items))]
-    stops = "forced to 64 tokens" if forced else "natural stops"
-    return Compared(name, stops, tuple(taken[0]), tuple(taken[1]), sum(map(len, prompts)))
-
-
-def _prompts(curriculum: Curriculum, items: Sequence[QuizItem]) -> list[Any]:
-    from mindprint.tokens.lessons import question
-
-    return [question(curriculum.system, item.question) for item in items]
-
-
-def measure(backend: str, repeats: int) -> list[dict[str, Any]]:
-    """Both comparisons on one backend, in this process."""
-    curriculum = read_curriculum(CURRICULUM)
-    config = resolve(settings=[f"eval.max_tokens={TOKENS}"], model__path=str(MODEL)).config
-    session = get(backend).open(ModelSpec(str(MODEL), device="cpu", longest_row=LONGEST))
+def main(words: Sequence[str] | None = None) -> int:
+    """0; 1 where two sides did not do the same work, or one failed; 69 where something that it
+    takes is not here."""
+    given = arguments(words)
     try:
-        return [
-            compare(session, curriculum, config, forced, repeats, backend).as_json()
-            for forced in (True, False)
-        ]
-    finally:
-        session.close()
+        results = Results.read(given.files) if given.what == "tables" else None
+        if results is None:
+            if lacking := unmet(given):
+                print(lacking, file=sys.stderr)
+                return 69
+            results = measured(given)
+    except (WorkerFailed, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return told(results, given)
 
 
-def evaluation(backends: Sequence[str], repeats: int, as_json: bool) -> None:
-    """Evaluation of one topic against one question at a time, each backend in its own process."""
-    found: list[dict[str, Any]] = []
-    for backend in backends:
-        command = [sys.executable, __file__, "evaluation", "--in-process", "--json"]
-        command += ["--backend", backend, "--repeats", str(repeats)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found += json.loads(done.stdout)["results"]
-    tree = {"machine": machine(), "results": found}
-    print(json.dumps(tree, indent=2) if as_json else table(tree))
+def told(results: Results, given: argparse.Namespace) -> int:
+    """Where the results were asked for; 1 where they do not stand for equal work."""
+    if given.json:
+        results.write(given.json)
+    tables = results.tables()
+    if given.markdown or not given.json:
+        print("\n\n".join(f"**{name}**\n\n{table}" for name, table in tables.items()))
+    if given.docs:
+        document.place(given.docs, tables)
+    faults = results.faults()
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-    }
-
-
-def table(tree: dict[str, Any]) -> str:
-    """Medians in seconds, and the ratio with its least and most, as Markdown."""
-    lines = [
-        "| backend | answers | tokens | batched, s | one by one, s | times as fast |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
-    for one in tree["results"]:
-        batched, alone = (statistics.median(one[key]) for key in ("batched", "one_by_one"))
-        spread = f"{one['ratio']:.1f} ({one['ratios'][0]:.1f} to {one['ratios'][-1]:.1f})"
-        lines.append(
-            f"| {one['backend']} | {one['stops']} | {one['tokens']} | {batched:.2f} "
-            f"| {alone:.2f} | {spread} |"
-        )
-    told = ", ".join(f"{key} {value}" for key, value in tree["machine"].items())
-    return "\n".join([*lines, "", told])
-
-
-def main() -> None:
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    what = parser.add_subparsers(dest="what", required=True)
-    exam = what.add_parser("evaluation", help="a topic's exam, batched and one by one")
-    exam.add_argument("--backend", choices=BACKENDS, action="append")
-    exam.add_argument("--repeats", type=int, default=5)
-    exam.add_argument("--json", action="store_true")
-    exam.add_argument("--in-process", action="store_true", help="measure here, for one backend")
-    given = parser.parse_args()
-    backends = given.backend or list(BACKENDS)
-    if given.in_process:
-        tree = {"results": [one for name in backends for one in measure(name, given.repeats)]}
-        print(json.dumps(tree))
-    else:
-        evaluation(backends, given.repeats, given.json)
+    parser.add_argument("what", choices=(*KINDS, *NAMES[len(KINDS) :], "all", "tables"))
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="for tables: JSON files, later ones win"
+    )
+    parser.add_argument("--size", action="append", choices=tuple(SHAPES))
+    parser.add_argument("--backend", action="append", choices=BACKENDS)
+    parser.add_argument("--repeats", type=int, help="default: 5 for the small model, else 3")
+    parser.add_argument("--steps", type=int, nargs=2, metavar=("FEW", "MANY"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps", "gpu"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--order", choices=("file", "buckets"), default="file", help="of mindprint's own rows"
+    )
+    folder = Path(tempfile.gettempdir()) / "mindprint-bench"
+    parser.add_argument("--models", type=Path, default=folder, help=f"default: {folder}")
+    parser.add_argument("--json", type=Path, help="write everything to this file")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as well")
+    parser.add_argument("--docs", type=Path, help="put the tables in their places there")
+    given = parser.parse_args(words)
+    checked(given, parser)
+    return given
+
+
+def checked(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with 2 where the words do not fit together; fills in what was left open."""
+    if bool(given.files) != (given.what == "tables"):
+        parser.error("`tables` takes the JSON files of earlier calls, nothing else does")
+    if given.repeats is not None and given.repeats < 1:
+        parser.error("--repeats: at least 1")
+    if given.docs:
+        try:
+            document.check(given.docs, NAMES)
+        except ValueError as error:
+            parser.error(f"--docs: {error}")
+    given.backend = given.backend or [name for name in BACKENDS if given.device in DEVICES[name]]
+    for name in given.backend:
+        if given.device not in DEVICES[name]:
+            parser.error(f"--device: {name} has {', '.join(DEVICES[name])}, not {given.device}")
+    given.size = given.size or list(SIZES["cpu" if given.device == "cpu" else "gpu"])
+
+
+def unmet(given: argparse.Namespace) -> str:
+    """What is not here that the call takes, and how to get it; nothing is measured then."""
+    found = available()
+    for name in given.backend:
+        if not found[name].ok:
+            return f"not run: {name} does not work here: {found[name].reason}\n{found[name].hint}"
+        if given.device not in found[name].devices:
+            return f"not run: {name} has no {given.device} here"
+    if lacking := missing(wanted(given)):
+        return f"not run: {', '.join(lacking)} missing; install: {INSTALL}"
+    return ""
+
+
+def wanted(given: argparse.Namespace) -> list[Comparison]:
+    """The comparisons of a call."""
+    kinds = {"all": KINDS, "memory": STEPPED, "evaluation": (), "limit": ()}
+    return chosen(kinds.get(given.what, (given.what,)), given.backend)
+
+
+def measured(given: argparse.Namespace) -> Results:
+    """Raises WorkerFailed, and ValueError for step counts that tell nothing."""
+    results = Results()
+    with tempfile.TemporaryDirectory(prefix="mindprint-bench-") as work:
+        for size in given.size:
+            asked = settings(given, size, Path(work))
+            for one in wanted(given):
+                kept = results.peaks if given.what == "memory" else results.compared
+                kept.append(measure(one, size, asked))
+                if given.json:
+                    results.write(given.json)  # a later side may fail
+            if given.what in ("limit", "all"):
+                results.limits += [limit(name, size, asked) for name in given.backend]
+            if given.what == "limit":
+                results.compared += [measure(one, size, asked) for one in alone(given)]
+    if given.what in ("evaluation", "all"):
+        results.exams = evaluation(given.backend, given.repeats or REPEATS["small"])
+    return results
+
+
+def settings(given: argparse.Namespace, size: str, work: Path) -> Asked:
+    peaks = given.what == "memory"
+    repeats = 1 if peaks else REPEATS.get(size, FEWER)
+    return Asked(
+        models=given.models.resolve(),
+        work=work,
+        repeats=given.repeats or repeats,
+        threads=given.threads,
+        device=given.device,
+        dtype=given.dtype,
+        order=given.order,
+        steps=tuple(given.steps) if given.steps else FOR_PEAKS if peaks else None,
+        peaks=peaks,
+    )
+
+
+def alone(given: argparse.Namespace) -> Iterator[Comparison]:
+    """mindprint's own training, without a peer: the limit is the machine's."""
+    for one in chosen(STEPPED, given.backend):
+        yield replace(one, sides=one.sides[:1], needs=())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MINDPRINT_CACHE"] = ""  # what is to be killed must be computed
 
 
 def arguments() -> argparse.Namespace:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from backends.contract import Choice, ModelSpec
 from backends.errors import BackendUnavailable, OutOfMemory
+from backends.mlx import malloc
 from backends.mlx.framework import mx
 
 CACHE_BYTES = 2 << 30
-"""Freed buffers kept for reuse; without a bound, batches of many shapes keep one set each."""
+"""Freed buffers kept for reuse on a GPU; without a bound, batches of many shapes keep one set
+each. On a CPU none: the C library reuses them as well, and MLX kept 1.6 GB beside 0.4 in use."""
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
@@ -51,9 +53,10 @@ def use(name: str) -> None:
     """Make `gpu` or `cpu` what MLX computes on. Both settings are the process's, so every session
     sets its own before it works."""
     mx.set_default_device(mx.gpu if name == "gpu" else mx.cpu)
-    mx.set_cache_limit(CACHE_BYTES)
+    mx.set_cache_limit(CACHE_BYTES if name == "gpu" else 0)
     # On the CPU each fused kernel is built with g++ at run time: seconds per shape, for nothing.
     if name == "cpu":
+        malloc.keep()
         mx.disable_compile()
     else:
         mx.enable_compile()

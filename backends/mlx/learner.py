@@ -23,13 +23,21 @@ class MlxLearner:
     """The contract's Learner. It steps the adapter that was in training when it was made."""
 
     def __init__(
-        self, decoder: Decoder, adapters: MlxAdapters, objective: Objective, spec: OptimizerSpec
+        self,
+        decoder: Decoder,
+        adapters: MlxAdapters,
+        objective: Objective,
+        spec: OptimizerSpec,
+        *,
+        checkpointing: bool = False,
     ) -> None:
         training = adapters.training
         if training is None:
             raise AdapterError("no adapter is in training", hint="add or load one first")
         self._decoder, self._adapters, self._objective = decoder, adapters, objective
         self._training = training
+        self._checkpointing = checkpointing
+        self._drops = objective.kind == "sft" and training[1].dropout > 0.0
         with room_for("the optimizer's moments"):
             self._optimizer = AdamW(spec, adapters.arrays())
         self._gradients: Factors | None = None
@@ -104,11 +112,12 @@ class MlxLearner:
         """Figures and gradients, evaluated; what was accumulated before stays as it is."""
         held = self._current()
         self._decoder.bounds.check_batch(batch)
-        rows = Rows.of(batch)
+        rows = Rows.of(batch, self._decoder.plan.window, apart=self._drops)
 
         def loss_at(arrays: Factors) -> tuple[mx.array, mx.array]:
             self._adapters.put(arrays)
-            return batch_loss(self._decoder, self._objective, batch, window, rows)
+            asked = (self._objective, batch, window, rows)
+            return batch_loss(self._decoder, *asked, checkpointing=self._checkpointing)
 
         with room_for(f"{len(batch.ids)} rows of {batch.ids.shape[1]} tokens"), self._dropout():
             try:

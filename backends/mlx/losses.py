@@ -2,81 +2,59 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Batch, Objective, StepStats, Window
+from backends.mlx import head
 from backends.mlx.framework import mx, number
 from backends.mlx.model import Decoder
-
-HEAD_BYTES = 256 << 20
-"""Float32 logits held at once; more positions than fit are done in chunks."""
+from backends.mlx.states import Work, trained_states, work_of
 
 
 @dataclass(frozen=True)
 class Rows:
     """A batch on the device.
 
-    `ids` int32 [rows, width]; `before` and `targets` int32 [n], the flat position before each
-    masked token and the token; `gather` int32 [rows, most], which of the n belong to each row,
-    with n itself where a row has fewer.
+    `work` is what goes through the layers; `targets` int32 [n], the masked tokens in row-major
+    order; `gather` int32 [rows, most], which of the n belong to each row, with n itself where a row
+    has fewer. `place` [n]: their flat positions in the batch.
     """
 
-    ids: mx.array
-    before: mx.array
+    work: Work
     targets: mx.array
     gather: mx.array
     place: NDArray[np.intp]
 
     @classmethod
-    def of(cls, batch: Batch) -> Rows:
+    def of(cls, batch: Batch, window: int | None, *, apart: bool = False) -> Rows:
+        """`window`: of the model's sliding layers. `apart`: no prompt is shared."""
         place = np.flatnonzero(batch.mask)
         counts = batch.mask.sum(axis=1)
         steps = np.arange(counts.max())
         starts = np.cumsum(counts) - counts
         gather = np.where(steps < counts[:, None], starts[:, None] + steps, len(place))
         return cls(
-            ids=mx.array(batch.ids),
-            before=mx.array((place - 1).astype(np.int32)),
+            work=work_of(batch, window, apart=apart),
             targets=mx.array(batch.ids.reshape(-1)[place].astype(np.int32)),
             gather=mx.array(gather.astype(np.int32)),
             place=place,
         )
 
 
-def token_logprobs(decoder: Decoder, rows: Rows, *, gradients: bool = False) -> mx.array:
+def token_logprobs(
+    decoder: Decoder, rows: Rows, *, gradients: bool = False, checkpointing: bool = False
+) -> mx.array:
     """Float32 [n]: log p(token | tokens before it) of the masked tokens, in row-major order.
 
-    Only the positions before them reach the head. With `gradients` the logits of a chunk are
-    computed again on the way back, so that those of one chunk at a time are alive.
+    Only the positions before them reach the head. Without `gradients` they are evaluated.
     """
-    width = rows.ids.shape[1]
-    states = decoder.hidden(rows.ids, decoder.causal_masks(width))
-    states = states.reshape(-1, states.shape[-1])[rows.before]
-
-    def part(targets: mx.array, states: mx.array) -> mx.array:
-        logits = decoder.head(states)
-        chosen = mx.take_along_axis(logits, targets[:, None], axis=-1).squeeze(-1)
-        return chosen - mx.logsumexp(logits, axis=-1)
-
-    vocabulary = decoder.net.model.embed_tokens.weight.shape[0]
-    step = max(1, HEAD_BYTES // (4 * vocabulary))
-    count = states.shape[0]
-    if count <= step:
-        return part(rows.targets, states)
-    parts = []
-    for start in range(0, count, step):
-        chunk = functools.partial(part, rows.targets[start : start + step])
-        # Targets are bound: what a checkpoint is called with must have a gradient.
-        run: Callable[[mx.array], mx.array] = mx.checkpoint(chunk) if gradients else chunk
-        parts.append(run(states[start : start + step]))
-        if not gradients:
-            mx.eval(parts[-1])
-    return mx.concatenate(parts)
+    states = trained_states(decoder, rows.work, checkpointing=checkpointing)
+    if gradients:
+        return head.token_logprobs(decoder.output, states, rows.targets)
+    return head.plain_logprobs(decoder.output, states, rows.targets)
 
 
 def row_sums(tokens: mx.array, rows: Rows) -> mx.array:
@@ -86,10 +64,16 @@ def row_sums(tokens: mx.array, rows: Rows) -> mx.array:
 
 
 def batch_loss(
-    decoder: Decoder, objective: Objective, batch: Batch, window: Window, rows: Rows
+    decoder: Decoder,
+    objective: Objective,
+    batch: Batch,
+    window: Window,
+    rows: Rows,
+    *,
+    checkpointing: bool = False,
 ) -> tuple[mx.array, mx.array]:
     """This batch's share of the window's loss (a scalar), and figures for `stats`."""
-    tokens = token_logprobs(decoder, rows, gradients=True)
+    tokens = token_logprobs(decoder, rows, gradients=True, checkpointing=checkpointing)
     if objective.kind == "sft":
         return -tokens.sum() / window.tokens, mx.zeros((3,))
     return _preference(objective, row_sums(tokens, rows), batch, window)

@@ -16,8 +16,11 @@ from typing import Any, cast
 from backends.bounds import Bounds
 from backends.errors import FAULTS, ModelError, reason
 from backends.mlx import weights
+from backends.mlx.attention import Attention
 from backends.mlx.device import use
 from backends.mlx.framework import mx, nn, tree_flatten
+from backends.mlx.gated import Gated
+from backends.mlx.head import Head
 from backends.mlx.norm import GemmaNorm
 from backends.mlx.plan import FAMILIES, FULL, SLIDING, Plan, read_plan
 from backends.mlx.rope import Rope
@@ -74,18 +77,29 @@ class Decoder:
         layer, so that at most one layer's float32 copies exist at a time.
         """
         body = self.net.model
-        h: mx.array = body.embed_tokens(ids)
-        if exact:
-            h = h.astype(mx.float32)
-        if self.plan.embed_scale is not None:
-            # transformers rounds the scale to the weights' precision: exact in float32.
-            h = h * mx.array(self.plan.embed_scale, mx.float32).astype(h.dtype)
+        h = self.embedded(ids, exact=exact)
         past = caches if caches is not None else [None] * len(body.layers)
         for layer, kind, cache in zip(body.layers, self.plan.kinds, past, strict=True):
             h = layer(h, masks[kind], cache)
             if exact:
                 mx.eval(h)
         return cast(mx.array, body.norm(h))
+
+    def embedded(self, ids: mx.array, *, exact: bool = False) -> mx.array:
+        """Ids [rows, width] to what the first layer is given."""
+        h: mx.array = self.net.model.embed_tokens(ids)
+        if exact:
+            h = h.astype(mx.float32)
+        if self.plan.embed_scale is not None:
+            # transformers rounds the scale to the weights' precision: exact in float32.
+            h = h * mx.array(self.plan.embed_scale, mx.float32).astype(h.dtype)
+        return h
+
+    @property
+    def output(self) -> Head:
+        """What `head` multiplies by, for work that goes over the vocabulary block by block."""
+        layer = self.net.model.embed_tokens if self.plan.tied else self.net.lm_head
+        return Head(layer.weight, self.plan.softcap)
 
     def head(self, states: mx.array) -> mx.array:
         """States [..., hidden] to float32 logits [..., vocabulary]."""
@@ -136,7 +150,7 @@ def load(folder: Path, dtype: mx.Dtype, longest: int, device: str) -> Decoder:
     if plan.tied and weights.HEAD in found:
         plan = replace(plan, tied=weights.drop_equal_head(found, dtype))
     try:
-        net = _build(plan)
+        net = _build(plan, device)
     except FAULTS as error:
         raise ModelError(
             f"the config makes no model of mlx-lm's: {reason(error)}",
@@ -150,8 +164,9 @@ def load(folder: Path, dtype: mx.Dtype, longest: int, device: str) -> Decoder:
     return Decoder(net, plan, folder, device)
 
 
-def _build(plan: Plan) -> Any:
-    """mlx-lm's module for the plan, with this package's rotations in its layers."""
+def _build(plan: Plan, device: str) -> Any:
+    """mlx-lm's module for the plan, with this package's rotations in its layers, and on a CPU its
+    attention and feed-forward blocks."""
     family = importlib.import_module(f"mlx_lm.models.{FAMILIES[plan.family]}")
     # What mlx-lm would read wrongly is replaced below, so it gets neutral values.
     neutral = {"rope_theta": 1.0, "rope_scaling": None, "rope_parameters": None}
@@ -165,6 +180,9 @@ def _build(plan: Plan) -> Any:
         _own_norms(net, float(settings["rms_norm_eps"]))
     for layer, kind in zip(net.model.layers, plan.kinds, strict=True):
         layer.self_attn.rope = Rope(plan.rotations[kind])
+        if device == "cpu":
+            layer.self_attn = Attention(layer.self_attn)
+            layer.mlp = Gated(layer.mlp, gelu=plan.family == "gemma3_text")
     return net
 
 

@@ -58,13 +58,17 @@ class MlxSession:
         self.choices: tuple[Choice, ...] = (device, dtype, attention, *served)
 
     @while_open
-    def learner(self, objective: Objective, optimizer: OptimizerSpec) -> MlxLearner:
-        return MlxLearner(self._decoder, self._adapters, objective, optimizer)
+    def learner(
+        self, objective: Objective, optimizer: OptimizerSpec, *, checkpointing: bool = False
+    ) -> MlxLearner:
+        return MlxLearner(
+            self._decoder, self._adapters, objective, optimizer, checkpointing=checkpointing
+        )
 
     @while_open
     def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
         self._decoder.bounds.check_batch(batch)
-        rows = Rows.of(batch)
+        rows = Rows.of(batch, self._decoder.plan.window)
         with room_for(_size(batch)):
             tokens = token_logprobs(self._decoder, rows)
             sums = np.array(row_sums(tokens, rows))

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from backends.contract import Availability, ModelSpec, Session
+from backends.deferred import deferred
 from backends.errors import BackendUnavailable, reason
 from backends.libraries import usable
 
 NEEDS = {"torch": "2.11", "transformers": "5.0", "peft": "0.19"}
 INSTALL = 'pip install "mindprint[torch]"'
 REPAIR = f"{INSTALL} --force-reinstall"
+UNUSED = (
+    "scipy.optimize",
+    "torch._dynamo",
+    "torch.distributed._composable.fsdp",
+    "torch.distributed.checkpoint",
+    "torch.distributed.fsdp",
+    "torch.distributed.tensor",
+    "transformers.distributed.expert_parallel",
+    "transformers.distributed.tensor_parallel",
+)
+"""What transformers imports with every model, for models that are compiled or lie on several
+devices: 2 of the 3 seconds that its import takes."""
 
 
 class TorchBackend:
@@ -36,13 +49,18 @@ class TorchBackend:
             raise BackendUnavailable(
                 f"the torch backend does not work here: {found.reason}", hint=found.hint
             )
-        try:
-            from backends.torch.session import TorchSession
-        except (ImportError, OSError) as error:
-            raise BackendUnavailable(
-                f"the torch backend does not work here: {_unloaded('it', error)}", hint=REPAIR
-            ) from error
-        return TorchSession(spec)
+        with deferred(*UNUSED):
+            return _opened(spec)
+
+
+def _opened(spec: ModelSpec) -> Session:
+    try:
+        from backends.torch.session import TorchSession
+    except (ImportError, OSError) as error:
+        raise BackendUnavailable(
+            f"the torch backend does not work here: {_unloaded('it', error)}", hint=REPAIR
+        ) from error
+    return TorchSession(spec)
 
 
 def _unloaded(what: str, error: BaseException) -> str:

@@ -1,19 +1,20 @@
-"""Batched decoding with a key-value cache: left-padded prompts, finished rows leave."""
+"""Batched decoding: prompts share what they begin with, ended rows make room for waiting ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from transformers import DynamicCache
 
 from backends.answers import Answer, begin, extend, noted
 from backends.contract import Generated, GenerateSpec, OnToken
-from backends.sampling import chunks, draw
+from backends.sampling import draw
+from backends.torch import decoding
+from backends.torch.decoding import Rows
 from backends.torch.memory import out_of_memory
 from backends.torch.model import Opened
+from backends.waiting import Waiting, common
 
 
 def generate(
@@ -26,12 +27,11 @@ def generate(
     ModelError for token ids or lengths that are not the model's."""
     opened.bounds.check_prompts(prompts, spec.max_tokens)
     answers = begin(prompts, spec)
-    for chunk in chunks(prompts, spec.batch_size):
-        shape = (len(chunk), len(prompts[chunk[0]]) + spec.max_tokens)
+    if prompts and spec.max_tokens > 0:
+        longest = max(len(prompt) for prompt in prompts) + spec.max_tokens
+        shape = (min(len(prompts), spec.batch_size), longest)
         with out_of_memory(shape, opened.device), torch.no_grad():
-            _decode(
-                opened, [prompts[i] for i in chunk], [answers[i] for i in chunk], spec, on_token
-            )
+            _decode(opened, prompts, answers, spec, on_token)
     return [answer.done() for answer in answers]
 
 
@@ -42,46 +42,42 @@ def _decode(
     spec: GenerateSpec,
     on_token: OnToken | None,
 ) -> None:
-    ids, seen = _left_padded(prompts, opened.device)
-    # With the config, layers with a window keep no more than the window.
-    cache = DynamicCache(config=opened.model.config)
-    places = (seen.cumsum(dim=1) - 1).clamp(min=0)
-    for step in range(spec.max_tokens):
-        hidden = opened.hidden(
-            ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
-        )
-        logits = opened.head(hidden[:, -1])
-        if step == 0 and spec.stop_ids:
-            chances = torch.softmax(logits.float(), dim=-1)[:, spec.stop_ids[0]]
-            noted(answers, chances.tolist())
-        tokens = _drawn(answers, logits, spec)
-        going = extend(answers, tokens, spec, on_token)
-        if not going:
-            return
-        if len(going) < len(answers):
-            keep = torch.tensor(going, device=opened.device)
-            cache.batch_select_indices(keep)
-            seen, places = seen[keep], places[keep]
-            answers = [answers[index] for index in going]
-        ids = torch.tensor([[answer.ids[-1]] for answer in answers], device=opened.device)
-        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        places = places[:, -1:] + 1
+    shared = common(prompts)
+    prefix = decoding.prefix_of(opened, prompts[0][:shared]) if shared else None
+    waiting, rows, alive = Waiting(prompts, spec.batch_size), None, list[Answer]()
+
+    def grown(these: Rows, growing: list[Answer], tokens: list[int]) -> list[Answer]:
+        going = extend(growing, tokens, spec, on_token)
+        these.keep(going)
+        return [growing[index] for index in going]
+
+    while waiting or alive:
+        if alive and rows is not None:
+            states = rows.step(opened, [answer.ids[-1] for answer in alive])
+            alive = grown(rows, alive, _drawn(opened.head(states), alive, spec))
+        if taken := waiting.take(len(alive)):
+            fresh, states = decoding.begin(opened, [prompts[i] for i in taken], prefix)
+            new = [answers[i] for i in taken]
+            new = grown(fresh, new, _first_tokens(opened, states, new, spec))
+            if rows is None or not alive:
+                rows = fresh
+            elif new:
+                rows.join(fresh)
+            alive = alive + new
 
 
-def _drawn(answers: list[Answer], logits: Any, spec: GenerateSpec) -> list[int]:
-    """Each row's next token. Greedily where the logits lie: only the indices leave the device."""
+def _first_tokens(
+    opened: Opened, states: Any, answers: list[Answer], spec: GenerateSpec
+) -> list[int]:
+    logits = opened.head(states)
+    if spec.stop_ids:
+        noted(answers, torch.softmax(logits, dim=-1)[:, spec.stop_ids[0]].tolist())
+    return _drawn(logits, answers, spec)
+
+
+def _drawn(logits: Any, answers: list[Answer], spec: GenerateSpec) -> list[int]:
+    """Greedily where the logits lie: only the indices leave the device."""
     if spec.temperature == 0.0:
         return [int(token) for token in logits.argmax(dim=-1).tolist()]  # the first of equal ones
     held = logits.cpu().numpy()
     return [draw(held[index], spec, answer.rng) for index, answer in enumerate(answers)]
-
-
-def _left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:
-    """Ids and attention mask, int64 [rows, width], every prompt ending in the last column."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = np.zeros((len(prompts), width), dtype=np.int64)
-    seen = np.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = prompt
-        seen[row, width - len(prompt) :] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(seen).to(device)

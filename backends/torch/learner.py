@@ -29,7 +29,10 @@ class TorchLearner:
         adapters: TorchAdapters,
         objective: Objective,
         optimizer: OptimizerSpec,
+        *,
+        checkpointing: bool = False,
     ) -> None:
+        self._checkpointing = checkpointing
         self._opened, self._adapters, self._objective = opened, adapters, objective
         self._parameters = adapters.tensors()
         training = adapters.training
@@ -165,9 +168,18 @@ class TorchLearner:
         self._opened.bounds.check_batch(batch)
         noise = contextlib.nullcontext() if self._noise is None else self._noise.active()
         with out_of_memory(batch.ids.shape, self._opened.device), torch.enable_grad():
+            # The way back is inside too: a layer that is computed again drops what it dropped.
             with noise, self._dropout():
-                loss, stats = batch_loss(self._opened, self._objective, batch, window)
-            return stats, torch.autograd.grad(loss, parameters)
+                loss = batch_loss(
+                    self._opened,
+                    self._objective,
+                    batch,
+                    window,
+                    share=self._noise is None,
+                    checkpointing=self._checkpointing,
+                )
+                gradients = torch.autograd.grad(loss.value, parameters)
+            return loss.stats(), gradients
 
     def _add(self, gradients: Any) -> None:
         for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):

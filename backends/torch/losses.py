@@ -2,78 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from backends.contract import Batch, Objective, StepStats, Window
+from backends.torch import layout
+from backends.torch.head import logprobs
 from backends.torch.model import Opened
-
-HEAD_BYTES = 256 << 20
-"""Float32 logits held at once; more positions than fit are done in chunks."""
+from backends.torch.passes import states, takes_masks
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A batch on the device: `ids` int64 and `mask` bool [rows, width]."""
+class BatchLoss:
+    """`value`: this batch's share of the window's loss, a scalar tensor. `stats` gives the figures
+    and waits for the device, so it is called when there is nothing left to be queued."""
 
-    ids: Any
-    mask: Any
-
-    @classmethod
-    def of(cls, batch: Batch, device: Any) -> Rows:
-        ids = torch.from_numpy(batch.ids).to(device, torch.int64)
-        return cls(ids, torch.from_numpy(batch.mask).to(device))
+    value: Any
+    stats: Callable[[], StepStats]
 
 
-def token_logprobs(opened: Opened, rows: Rows) -> Any:
+def token_logprobs(
+    opened: Opened, batch: Batch, *, share: bool = True, checkpointing: bool = False
+) -> Any:
     """Float32 [rows, width]: log p(token | tokens before it) where masked, else 0.
 
     Rows are padded on the right, and attention is causal: no real token sees padding, so no
-    attention mask is needed. Only the positions before masked tokens reach the head.
+    attention mask is needed. Only the positions before masked tokens reach the head. Prompts that
+    rows share run once, and the last layer leaves out what nobody reads, unless `share` is off:
+    dropout draws a mask for every position.
     """
-    hidden = opened.hidden(rows.ids)
-    row, place = rows.mask.nonzero(as_tuple=True)
-    before, targets = hidden[row, place - 1], rows.ids[row, place]
-    step = max(1, HEAD_BYTES // (4 * opened.info.vocabulary))
-    parts = []
-    for start in range(0, len(targets), step):
-        piece = before[start : start + step], targets[start : start + step]
-        if len(targets) > step and torch.is_grad_enabled():
-            # Recomputed in the backward pass: the logits of one chunk at a time are alive.
-            part = checkpoint(
-                _logprobs, opened, *piece, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            part = _logprobs(opened, *piece)
-        parts.append(part)
+    device = opened.device
+    found = layout.shared(batch, device) if share and takes_masks(opened) else None
+    found = found or layout.plain(batch, device)
+    before = states(opened, found, narrow=share, checkpointing=checkpointing)
+    head = opened.model.lm_head
+    cap = getattr(opened.model.config, "final_logit_softcapping", None)
+    values = logprobs(before, found.targets, head.weight, head.bias, cap)
     # Placed by index, not summed by index, since the latter is unordered on CUDA.
-    empty = torch.zeros(rows.ids.shape, dtype=torch.float32, device=hidden.device)
-    return empty.index_put((row, place), torch.cat(parts))
-
-
-def _logprobs(opened: Opened, hidden: Any, targets: Any) -> Any:
-    return -functional.cross_entropy(opened.head(hidden), targets, reduction="none")
+    return values.new_zeros(found.shape).index_put(found.own, values)
 
 
 def batch_loss(
-    opened: Opened, objective: Objective, batch: Batch, window: Window
-) -> tuple[Any, StepStats]:
-    """This batch's share of the window's loss, as a scalar tensor and as figures."""
-    rows = Rows.of(batch, opened.device)
-    logprobs = token_logprobs(opened, rows).sum(dim=1)
-    if objective.kind == "sft":
-        loss = -logprobs.sum() / window.tokens
-        return loss, StepStats(float(loss.item()), len(batch.ids), int(batch.mask.sum()))
-    return _preference(objective, logprobs, batch, window)
+    opened: Opened,
+    objective: Objective,
+    batch: Batch,
+    window: Window,
+    *,
+    share: bool = True,
+    checkpointing: bool = False,
+) -> BatchLoss:
+    """This batch's share of the window's loss."""
+    tokens = token_logprobs(opened, batch, share=share, checkpointing=checkpointing)
+    if objective.kind == "dpo":
+        return _preference(objective, tokens.sum(dim=1), batch, window)
+    loss = -tokens.sum(dim=1).sum() / window.tokens
+
+    def stats() -> StepStats:
+        return StepStats(float(loss.item()), len(batch.ids), int(batch.mask.sum()))
+
+    return BatchLoss(loss, stats)
 
 
-def _preference(
-    objective: Objective, logprobs: Any, batch: Batch, window: Window
-) -> tuple[Any, StepStats]:
+def _preference(objective: Objective, logprobs: Any, batch: Batch, window: Window) -> BatchLoss:
     if not batch.pairs or batch.reference is None:
         raise ValueError("DPO needs a batch of pairs with the reference's log-probabilities")
     pairs = len(batch.ids) // 2
@@ -85,19 +79,23 @@ def _preference(
     loss = per_pair.sum() / window.pairs
     if objective.sft_weight:
         loss = loss - objective.sft_weight * logprobs[:pairs].sum() / window.tokens
-    figures = torch.stack(
-        [loss.detach(), margin.detach().sum(), (margin > 0).sum(), ratio[:pairs].detach().sum()]
-    ).tolist()
-    return loss, StepStats(
-        loss=figures[0],
-        rows=len(batch.ids),
-        tokens=int(batch.mask.sum()),
-        pairs=pairs,
-        margin=figures[1],
-        wins=int(figures[2]),
-        chosen_logratio=figures[3],
-        chosen_tokens=int(batch.mask[:pairs].sum()),
-    )
+    sums = [loss, margin.sum(), (margin > 0).sum(), ratio[:pairs].sum()]
+    found = torch.stack([figure.detach() for figure in sums])
+
+    def stats() -> StepStats:
+        figures = found.tolist()
+        return StepStats(
+            loss=figures[0],
+            rows=len(batch.ids),
+            tokens=int(batch.mask.sum()),
+            pairs=pairs,
+            margin=figures[1],
+            wins=int(figures[2]),
+            chosen_logratio=figures[3],
+            chosen_tokens=int(batch.mask[:pairs].sum()),
+        )
+
+    return BatchLoss(loss, stats)
 
 
 def _pair_losses(objective: Objective, ratio: Any, trained: Any, pairs: int) -> Any:

@@ -21,6 +21,7 @@ from backends.contract import Choice, ModelInfo, ModelSpec
 from backends.errors import FAULTS, ModelError, reason
 from backends.torch import blas, choices
 from backends.torch.memory import room_for, tells_of_memory
+from backends.torch.products import freeze_linears
 
 FAMILIES = {
     "llama": "Llama",
@@ -123,6 +124,7 @@ def open_model(spec: ModelSpec) -> Opened:
             model.to(device.name)
     model.eval()
     model.requires_grad_(False)
+    freeze_linears(model)
     on_cpu = device.name == "cpu"
     info = ModelInfo(
         family=family,

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from torch.nn import functional
 
 from backends import lora
 from backends.torch.frozen import Frozen
+from backends.torch.products import adapted
 
 
 class PastLinear(nn.Linear):  # type: ignore[misc]  # a Linear, so that PEFT adapts it as one
@@ -47,13 +47,7 @@ class PastLinear(nn.Linear):  # type: ignore[misc]  # a Linear, so that PEFT ada
             self.acting = (torch.cat(downs, dim=0), torch.cat(ups, dim=1))
 
     def forward(self, x: Any) -> Any:
-        result = functional.linear(x, self.weight, self.bias)
-        if self.acting is None:
-            return result
-        a, b = self.acting
-        # float32 factors act in float32, as PEFT's trainable ones do, and round once at the end.
-        past = functional.linear(functional.linear(x.to(a.dtype), a), b)
-        return (result + past).to(result.dtype)
+        return adapted(x, self.weight, self.bias, self.acting)
 
 
 class Past:

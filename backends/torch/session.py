@@ -30,7 +30,7 @@ from backends.torch import memory
 from backends.torch.adapters import TorchAdapters
 from backends.torch.generate import generate
 from backends.torch.learner import TorchLearner
-from backends.torch.losses import Rows, token_logprobs
+from backends.torch.losses import token_logprobs
 from backends.torch.model import Opened, open_model
 from backends.torch.trainable import array
 
@@ -60,15 +60,19 @@ class TorchSession:
         return self._manager
 
     @while_open
-    def learner(self, objective: Objective, optimizer: OptimizerSpec) -> Learner:
-        return TorchLearner(self._opened, self._manager, objective, optimizer)
+    def learner(
+        self, objective: Objective, optimizer: OptimizerSpec, *, checkpointing: bool = False
+    ) -> Learner:
+        return TorchLearner(
+            self._opened, self._manager, objective, optimizer, checkpointing=checkpointing
+        )
 
     @while_open
     def logprobs(self, batch: Batch, per_token: bool = False) -> LogProbs:
         opened = self._opened
         opened.bounds.check_batch(batch)
         with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
-            tokens = token_logprobs(opened, Rows.of(batch, self._device))
+            tokens = token_logprobs(opened, batch)
             rows = array(tokens.sum(dim=1))
         return LogProbs(rows=rows, tokens=array(tokens) if per_token else None)
 
@@ -77,7 +81,8 @@ class TorchSession:
         opened = self._opened
         opened.bounds.check_batch(batch)
         with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
-            return array(opened.head(opened.hidden(Rows.of(batch, self._device).ids)))
+            ids = torch.from_numpy(batch.ids).to(self._device, torch.int64)
+            return array(opened.head(opened.hidden(ids)))
 
     @while_open
     def generate(

@@ -17,8 +17,8 @@ from torch import nn
 from backends import lora
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
+from backends.torch.lora_layer import ADAPTER, TrainedLinear
 
-_ADAPTER = "default"  # TRL and PEFT's own tools look for this name
 _NAMED = re.compile(r"(?P<path>.+)\.lora_(?P<factor>[AB])\.default\.weight")
 
 
@@ -47,7 +47,10 @@ class Trainable:
             self.tuner = _inject(model, spec, paths, wrapped)
             self.layers = {path: model.get_submodule(path) for path in paths}
             self._fill(values)
-        self._config = self.tuner.peft_config[_ADAPTER]
+            if not wrapped:
+                for layer in self.layers.values():
+                    layer.__class__ = TrainedLinear
+        self._config = self.tuner.peft_config[ADAPTER]
         self._own = self.parameters()
         for layer in self.layers.values():
             layer.eval()  # PEFT's new modules begin in training mode, in which dropout acts
@@ -58,7 +61,7 @@ class Trainable:
                 (layer.lora_A, lora.name_a(path)),
                 (layer.lora_B, lora.name_b(path)),
             ):
-                weight = factor[_ADAPTER].weight
+                weight = factor[ADAPTER].weight
                 # PEFT gives the base's dtype; adapters and their optimizer state are float32.
                 weight.data = torch.from_numpy(values[key].copy()).to(weight.device)
 
@@ -66,8 +69,8 @@ class Trainable:
         """Contract name -> the parameter itself."""
         found = {}
         for path, layer in self.layers.items():
-            found[lora.name_a(path)] = layer.lora_A[_ADAPTER].weight
-            found[lora.name_b(path)] = layer.lora_B[_ADAPTER].weight
+            found[lora.name_a(path)] = layer.lora_A[ADAPTER].weight
+            found[lora.name_b(path)] = layer.lora_B[ADAPTER].weight
         return found
 
     def values(self) -> Params:
@@ -105,13 +108,13 @@ class Trainable:
             if isinstance(module, BaseTunerLayer) and module is not self.layers.get(path):
                 raise _wrapped_twice(path)
         for path, layer in self.layers.items():
-            if self._model.get_submodule(path) is not layer or set(layer.lora_A) != {_ADAPTER}:
+            if self._model.get_submodule(path) is not layer or set(layer.lora_A) != {ADAPTER}:
                 raise _wrapped_twice(path)
         for name, parameter in self.parameters().items():
             if parameter is not self._own[name]:
                 raise _wrapped_twice(name)
         configs = getattr(self._model, "peft_config", {})
-        if list(configs) != [_ADAPTER] or configs[_ADAPTER] is not self._config:
+        if list(configs) != [ADAPTER] or configs[ADAPTER] is not self._config:
             raise _wrapped_twice("peft_config")
 
 
@@ -176,7 +179,7 @@ def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str], wrapped: 
     )
     with torch.random.fork_rng(devices=[]):  # PEFT draws initial values, which are overwritten
         kind = PeftModelForCausalLM if wrapped else LoraModel
-        tuner = kind(model, config, _ADAPTER)
+        tuner = kind(model, config, ADAPTER)
     attached = {
         path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)
     }

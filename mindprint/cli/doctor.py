@@ -8,14 +8,18 @@ import typer
 
 from mindprint.cli.options import Json
 
+Clear = Annotated[bool, typer.Option("--clear-cache", help="empty the cache of model answers")]
 Probe = Annotated[bool, typer.Option("--probe/--no-probe", help="compute a little on every device")]
 
 
-def doctor(probe: Probe = True, as_json: Json = False) -> None:
+def doctor(probe: Probe = True, clear_cache: Clear = False, as_json: Json = False) -> None:
     """Show versions, machine and backends, and try each device on a small model."""
     from mindprint.cli import output
+    from mindprint.cli.cached import clear
     from mindprint.errors import Exit
 
+    if clear_cache:
+        output.note(clear())
     found = examine(probe)
     if as_json:
         output.result(found)
@@ -30,7 +34,7 @@ def examine(probe: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
     from backends import available, available_engines
-    from mindprint.cli import machine
+    from mindprint.cli import cached, machine
     from mindprint.cli.shipped import MODEL
     from mindprint.versions import versions
 
@@ -52,6 +56,7 @@ def examine(probe: bool) -> dict[str, Any]:
         "backends": found,
         "engines": {name: machine.described(one) for name, one in available_engines().items()},
         "choice": _choice(),
+        "cache": cached.described(),
     }
 
 
@@ -84,6 +89,7 @@ def works(backend: dict[str, Any]) -> bool:
 
 def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The same as lines: key, value, note."""
+    from mindprint.cli import cached
     from mindprint.report.words import size
 
     machine = found["machine"]
@@ -98,6 +104,7 @@ def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     lines += [_works(name, engine) for name, engine in found["engines"].items()]
     chosen = found["choice"]
     lines.append(("auto", chosen["name"] or "none", chosen["because"]))
+    lines.append(cached.told(found["cache"]))
     if machine["system"].startswith("Darwin"):
         why = "a sleeping display or a closed lid can end long work on the GPU"
         lines.append(("long runs", "caffeinate -s mindprint train ...", why))

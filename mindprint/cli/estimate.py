@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.probe import Probe, probe
 from mindprint.report.words import seconds, size
 
 
 def estimate(prepared: Prepared) -> Probe:
+    started = time.perf_counter()
     session = open_model(prepared)
+    opening = time.perf_counter() - started
     try:
         config = prepared.resolved.config
-        return probe(session, prepared.plan, prepared.curriculum, config, prepared.renderer)
+        found = (prepared.plan, prepared.curriculum, config, prepared.renderer)
+        return probe(session, *found, opening)
     finally:
         session.close()
 
@@ -19,10 +24,11 @@ def estimate(prepared: Prepared) -> Probe:
 def told(found: Probe) -> list[tuple[str, str, str]]:
     lines = [("sft step", f"{found.sft_step:.3f} s", "on the longest rows there are")]
     if found.dpo_step:
-        lines.append(("dpo step", f"{found.dpo_step:.3f} s", "on the longest pairs there are"))
+        note = f"on the longest pairs there are; the reference {found.reference:.3f} s a pair, once"
+        lines.append(("dpo step", f"{found.dpo_step:.3f} s", note))
     lines += [
-        ("question", f"{found.question:.3f} s", "answered in a batch"),
-        ("time", f"at most about {seconds(found.total)}", "without retries"),
-        ("memory", size(found.peak_memory), "at most, in these steps"),
+        ("question", f"{found.question:.3f} s", "answered and weighed in a batch"),
+        ("time", f"at most about {seconds(found.total)}", "without retries, on one adapter"),
+        ("memory, measured", size(found.peak_memory), "at most, in these steps"),
     ]
     return lines

@@ -15,8 +15,10 @@ import typer
 
 from backends.contract import Session
 from backends.model_files import name_of
+from mindprint.cache import Cache
 from mindprint.cli import output
 from mindprint.cli.interrupt import Stop, asked_to_stop, hush
+from mindprint.cli.memory import settled
 from mindprint.cli.prepare import Prepared, open_model
 from mindprint.cli.progress import planned_steps, progress
 from mindprint.disk.hold import LOCK, OWNER, Hold
@@ -25,7 +27,8 @@ from mindprint.disk.whole import missing_above, remove_empty, remove_folder, swe
 from mindprint.dropped import judged_without, sentences
 from mindprint.errors import ConfigError, Exit, Interrupted
 from mindprint.heritage import Heritage
-from mindprint.inputs import FILE, Inputs, absolute, read_inputs, settled, write_inputs
+from mindprint.inputs import FILE, Inputs, absolute, read_inputs, write_inputs
+from mindprint.inputs import settled as settled_values
 from mindprint.report.model import Result
 from mindprint.rundir import PAST, RunDir, check_place
 from mindprint.sameness import tokenizer_id
@@ -51,8 +54,9 @@ def new_run(
     """Train into `out`, which must not hold anything; `called` is how the reports name the model,
     `past` what acts from the start.
 
-    Ends with exit code 1 if a topic failed.
+    Ends with exit code 1 if a topic failed. Raises TooLarge, and nothing is written.
     """
+    prepared = settled(prepared)
     above = [*([] if out.exists() else [out]), *missing_above(out)]
 
     def begin(session: Session) -> Sequence[str]:
@@ -83,8 +87,9 @@ def carry_out(
 ) -> None:
     """Open the model, train what is missing in `run`, which is locked, and write the reports.
 
-    `said`: what was found and mended on the way here.
+    `said`: what was found and mended on the way here. Raises TooLarge.
     """
+    prepared = prepared if prepared.outlook is not None else settled(prepared, run.path)
     output.lines(prepared.lines(), to_stderr=True)
     started = time.perf_counter()
     try:
@@ -152,7 +157,7 @@ def inputs_of(prepared: Prepared, session: Session, called: str = "") -> Inputs:
         topics=tuple(lesson.topic.id for lesson in prepared.plan.lessons),
         system=prepared.curriculum.system,
         hashes=prepared.curriculum.hashes,
-        config=settled(prepared.resolved),
+        config=settled_values(prepared.resolved),
         origins=prepared.resolved.origins,
         model_id=session.model_id,
         tokenizer=tokenizer_id(prepared.renderer, prepared.folder),
@@ -203,6 +208,8 @@ def _train(
             notes=(*notices(prepared.curriculum), *sentences(inputs.dropped)),
             said=tuple(said),
             dropped=judged_without(inputs),
+            cache=Cache.default() if prepared.resolved.config.run.cache else None,
+            libraries={**installed(SHAPING), **prepared.libraries()},
         )
         return run_curriculum(order, session, prepared.renderer, run, opening)
 

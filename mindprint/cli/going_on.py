@@ -29,6 +29,7 @@ from mindprint.inputs import (
 )
 from mindprint.rundir import RunDir
 from mindprint.sameness import (
+    DEFAULTS,
     FREE,
     PLACES,
     Difference,
@@ -224,7 +225,8 @@ def _carried(inputs: Inputs, prepared: Prepared, wish: Wish, session: Session | 
     now = prepared.resolved
     keys = {*FREE, *(PLACES if wish.model is not None else ())}
     values = {key: value for key, value in settled(now).items() if key in keys}
-    changed = [key for key, value in values.items() if value != inputs.config[key]]
+    began = {**DEFAULTS, **inputs.config}
+    changed = [key for key, value in values.items() if value != began[key]]
     carried = replace(
         inputs,
         curriculum=prepared.curriculum.root.resolve(),

@@ -33,13 +33,19 @@ def plan(
     probe: Probe = False,
     as_json: Json = False,
 ) -> None:
-    """Print stages, steps, tokens and rows cut; with --probe also speed, memory and time."""
+    """Print stages, steps, tokens, rows cut and memory; with --probe also speed and time.
+
+    Ends with exit code 2 where the run would not fit in memory, with the largest that would.
+    """
     from mindprint.cli import output
+    from mindprint.cli.memory import settled
     from mindprint.cli.prepare import configured, prepare
 
     resolved = configured(config, settings, model)
-    prepared = prepare(curriculum, resolved, backend, device, topics)
+    prepared = settled(prepare(curriculum, resolved, backend, device, topics))
     lines, tree = prepared.lines(), prepared.plan.as_json()
+    if prepared.outlook is not None:
+        tree["memory"] = prepared.outlook.as_json()
     if prepared.plan.footprint is not None:
         tree["disk"] = {"sure": prepared.plan.footprint.sure, "most": prepared.plan.footprint.most}
     if probe:
@@ -50,6 +56,8 @@ def plan(
         if prepared.engine.name != "native":
             lines.append(("timed", "native steps", f"`{prepared.engine.name}` takes its own time"))
         tree["probe"] = found.as_json()
+    else:
+        lines.append(("time", "not measured", "`--probe` opens the model and takes a few steps"))
     if as_json:
         output.result(tree)
     else:

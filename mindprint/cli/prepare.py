@@ -13,6 +13,7 @@ from mindprint.cli.options import DEVICES
 from mindprint.config import Config, Resolved, resolve
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import ConfigError
+from mindprint.memory.outlook import Outlook
 from mindprint.plan import Plan
 from mindprint.tokens.render import Renderer
 
@@ -52,14 +53,16 @@ class Material:
 @dataclass(frozen=True)
 class Prepared(Material):
     """All that a run needs, read and checked, with nothing written and no weights opened. `only`:
-    what named its topics, () for all."""
+    what named its topics, () for all. `outlook`: what it takes in memory, once that was settled."""
 
     plan: Plan
     only: tuple[str, ...]
+    outlook: Outlook | None = None
 
     def lines(self) -> list[tuple[str, str, str]]:
         """The header: what will run, on what, and why."""
-        return [("model", self.model, ""), *self.plan.lines()]
+        memory = [] if self.outlook is None else self.outlook.lines()
+        return [("model", self.model, ""), *self.plan.lines(), *memory]
 
 
 def configured(

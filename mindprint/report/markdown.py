@@ -193,5 +193,7 @@ def _cost(result: Result) -> Iterator[str]:
         + (f" At most {size(peak)} of memory" if peak else "")
         + (f" and {size(device)} on the device." if device else "." if peak else "")
     )
+    if result.expected_memory:
+        yield f"The plan expected at most {summary.expected_memory(result)}."
     if result.memory:
         yield markdown(tables.memory_table(result))

@@ -144,6 +144,7 @@ class Result(Frozen):
         default_factory=dict
     )
     memory: tuple[MemorySample, ...] = ()
+    expected_memory: dict[str, int] = Field(default_factory=dict)
     timings: Timings = Timings()
     versions: dict[str, str]
     hashes: dict[str, str]

@@ -7,7 +7,7 @@ from typing import get_args
 
 from mindprint.report.model import Result, StageRecord, TopicRecord
 from mindprint.report.scores import Figure, Score, StageName
-from mindprint.report.words import LABELS, several
+from mindprint.report.words import LABELS, several, size
 
 STATES: tuple[StageName, ...] = get_args(StageName)
 MEASURES: tuple[Figure, ...] = get_args(Figure)
@@ -148,3 +148,8 @@ def voice_basis(result: Result) -> str:
     if fallen:
         basis += f" It goes by the markers, not being measurable there, in: {', '.join(fallen)}."
     return basis
+
+
+def expected_memory(result: Result) -> str:
+    """What the plan said that each part of the run would take."""
+    return ", ".join(f"{size(need)} in {part}" for part, need in result.expected_memory.items())

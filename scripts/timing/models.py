@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 PAD, BOS, EOS = 0, 1, 2
-WORDS = 256
-"""Words the tokenizer tells apart; the rest of a large vocabulary is there for the head alone."""
+LETTERS = "abcdefghijklmnop"
+WORDS = range(EOS + 1 + 256 + len(LETTERS), EOS + 1 + 256 + len(LETTERS) + len(LETTERS) ** 2)
+"""Ids of the tokenizer's words, ` aa` to ` pp`, behind the marks, the bytes and the words' first
+letters; the rest of a large vocabulary is there for the head alone."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ SHAPES = {
 
 
 def make_model(folder: Path, shape: Shape, *, dtype: str = "float32", seed: int = 0) -> Path:
-    """Weights drawn as transformers draws them, and a tokenizer of whole words."""
+    """Weights drawn as transformers draws them, and a tokenizer of two-letter words."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -66,20 +68,35 @@ def make_model(folder: Path, shape: Shape, *, dtype: str = "float32", seed: int 
     return folder
 
 
-def write_tokenizer(folder: Path) -> None:
-    """One token a word, `w3` to `w255`, so that every side sees the ids the data was made of."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
+def word(number: int) -> str:
+    """The word that is token `number`, without the space before it."""
+    first, second = divmod(WORDS.index(number), len(LETTERS))
+    return LETTERS[first] + LETTERS[second]
 
-    words = {"<pad>": PAD, "<s>": BOS, "</s>": EOS}
-    words |= {f"w{number}": number for number in range(EOS + 1, WORDS)}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
+
+def write_tokenizer(folder: Path) -> None:
+    """One token a word, so that every side sees the ids the data was made of.
+
+    Byte-level pairs, since transformers reads any Qwen2 tokenizer as that: a space and a letter are
+    merged first, then the second letter. All 256 bytes are there too, for any other text.
+    """
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    space = "\u0120"  # how a byte-level vocabulary writes a space
+    firsts = [space + one for one in LETTERS]
+    words = [space + word(number) for number in WORDS]
+    tokens = ["<pad>", "<s>", "</s>", *bytes_, *firsts, *words]
+    merges = [(space, one) for one in LETTERS] + [(one[:2], one[2]) for one in words]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<pad>", "<s>", "</s>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     told = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "Qwen2Tokenizer",
         "pad_token": "<pad>",
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -91,7 +108,7 @@ def write_tokenizer(folder: Path) -> None:
 
 TEMPLATE = (
     "{% for m in messages %}"
-    "{% if m['role'] == 'assistant' %} {{ m['content'] }} </s>"
+    "{% if m['role'] == 'assistant' %} {{ m['content'] }}</s>"
     "{% else %}<s> {{ m['content'] }}{% endif %}"
     "{% endfor %}"
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from backends.contract import Batch, GenerateSpec, Session
+from backends.waiting import common
 from tests.conformance.conftest import ModelFolder, OpenSession
-from tests.tiny import VOCABULARY
+from tests.tiny import EOS, VOCABULARY
 
 LENGTHS = (9, 1, 23, 4, 17, 9, 2, 30)
 """Prompts on both sides of a window of 16, one of a single token, two of one length."""
@@ -176,3 +178,71 @@ def test_sampling_depends_on_seed_and_row_alone(session: Session) -> None:
 def test_a_prompt_without_a_token_is_refused(session: Session) -> None:
     with pytest.raises(ValueError, match="no token"):
         session.generate([[5], []], greedy())
+
+
+WINDOWED = (
+    ("mistral", {"sliding_window": 8}),
+    ("qwen3", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+    ("gemma3_text", {"sliding_window": 24}),
+)
+"""Windows narrower and wider than what the prompts below share."""
+
+
+def beginning_alike(seed: int) -> list[list[int]]:
+    """Prompts that share 20 tokens, one of them little more than that."""
+    head = prompts(seed, [20])[0]
+    return [[*head, *rest] for rest in prompts(seed + 1, (1, 14, 3, 40))]
+
+
+@pytest.mark.parametrize(("family", "window"), [*[(f, {}) for f in ("llama", "phi3")], *WINDOWED])
+def test_what_prompts_share_runs_once_and_changes_nothing(
+    open_session: OpenSession,
+    model_of: ModelFolder,
+    backend: str,
+    family: str,
+    window: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = open_session(backend, model_of(family, **window))
+    asked, spec = beginning_alike(8), greedy(12, stop_ids=(EOS,))
+    assert common(asked) == 20
+    shared = session.generate(asked, spec)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"backends.{backend}.generate.common", lambda prompts: 0)
+        plain = session.generate(asked, spec)
+    for prompt, a, b in zip(asked, shared, plain, strict=True):
+        assert_same(session, prompt, a.ids, b.ids)
+        # The same sums in another order, float32.
+        assert a.first_stop == pytest.approx(b.first_stop, rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize(("family", "window"), [("llama", {}), *WINDOWED])
+def test_prompts_that_waited_are_answered_as_if_they_had_not(
+    open_session: OpenSession, model_of: ModelFolder, backend: str, family: str, window: Any
+) -> None:
+    """Rows end at unlike times and others take their places, at positions of their own."""
+    session = open_session(backend, model_of(family, **window))
+    asked = [*prompts(10), *beginning_alike(12)]
+    hot = greedy(temperature=1.0, seed=3, stop_ids=tuple(range(2, 40)))
+    at_once = session.generate(asked, hot)
+    waited = session.generate(asked, replace(hot, batch_size=4))
+    assert len({len(answer.ids) for answer in waited}) > 3
+    for one, other in zip(waited, at_once, strict=True):
+        # The logits agree to about 1e-5, so the same draws fall on the same tokens.
+        assert (one.ids, one.stop) == (other.ids, other.stop)
+        assert one.first_stop == pytest.approx(other.first_stop, rel=1e-4, abs=1e-9)
+    assert session.generate(asked, replace(hot, batch_size=4)) == waited
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])
+def test_mlx_finds_the_same_in_a_large_head_block_by_block(
+    open_session: OpenSession,
+    model_of: ModelFolder,
+    family: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, asked = open_session("mlx", model_of(family)), prompts(14)
+    whole = session.generate(asked, greedy(8))
+    monkeypatch.setattr("backends.mlx.generate.BLOCK", 48)  # 320 words are no multiple
+    for prompt, a, b in zip(asked, session.generate(asked, greedy(8)), whole, strict=True):
+        assert_same(session, prompt, a.ids, b.ids)

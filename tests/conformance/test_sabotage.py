@@ -138,8 +138,8 @@ def change_batches(session: Any, kind: StageKind, change: Callable[[Batch, Any],
     """Let the learners of one kind of stage see other batches, and count their tokens."""
     real = session.learner
 
-    def learner(objective: Any, optimizer: Any) -> Any:
-        made = real(objective, optimizer)
+    def learner(objective: Any, optimizer: Any, **settings: Any) -> Any:
+        made = real(objective, optimizer, **settings)
         accumulate = made.accumulate
 
         def other(batch: Batch, window: Any) -> Any:

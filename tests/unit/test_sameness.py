@@ -149,6 +149,19 @@ def test_how_a_run_goes_on_may_change_and_is_said() -> None:
     )
 
 
+def test_a_run_from_before_a_setting_went_by_its_default() -> None:
+    begun = inputs()
+    late = ("model.gradient_checkpointing", "run.memory_check")
+    then = replace(begun, config={k: v for k, v in begun.config.items() if k not in late})
+    same = with_given(begun.resolved(), None, [])
+    assert differences(then, present(begun, resolved=same)) == []
+    assert freely_changed(then, same) == ()
+    changed = with_given(begun.resolved(), None, ["model.gradient_checkpointing=on"])
+    assert freely_changed(then, changed) == (
+        "`model.gradient_checkpointing` is on from here on, it was auto",
+    )
+
+
 def test_where_the_model_lies_may_change() -> None:
     then = inputs()
     changed = with_given(then.resolved(), None, ["model.path=/elsewhere/one"])

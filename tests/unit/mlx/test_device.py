@@ -45,7 +45,7 @@ def test_other_faults_stay_what_they_are() -> None:
         raise RuntimeError("unable to build the kernel")
 
 
-def _no_room(*_: object) -> None:
+def _no_room(*_: object, **__: object) -> None:
     """What Metal says. MLX on a Linux CPU cannot be asked: an allocation that fails there ends the
     process inside MLX."""
     raise RuntimeError("[malloc_or_wait] Unable to allocate 17179869184 bytes.")

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from backends.contract import AdapterSpec, GenerateSpec, ModelSpec, Objective, OptimizerSpec
 from backends.errors import OutOfMemory
-from backends.torch import losses
+from backends.torch import head
 from backends.torch.fingerprint import checksum
 from backends.torch.generate import Answer, _drawn
 from backends.torch.memory import out_of_memory, room_for
@@ -42,7 +42,7 @@ def test_a_chunked_head_changes_nothing(model_of: Any, monkeypatch: pytest.Monke
     batch = with_reference(preference_batch(np.random.default_rng(2)), session)
     learner = session.learner(Objective("dpo", sft_weight=0.5), OptimizerSpec())
     loss, whole = learner.gradients(batch, window_of(batch))
-    monkeypatch.setattr(losses, "HEAD_BYTES", 3 * 4 * 320)  # three positions at a time
+    monkeypatch.setattr(head, "BLOCK_BYTES", {"cpu": 0})  # the smallest blocks there are
     loss_chunked, chunked = learner.gradients(batch, window_of(batch))
     assert abs(loss_chunked - loss) < 1e-6 * abs(loss)  # float32, other shapes of product
     for name, values in whole.items():

@@ -1,0 +1,164 @@
+"""What each part of a run takes in memory, and what makes it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mindprint.config import Config
+from mindprint.footprint import Sizes, read_sizes
+from mindprint.memory.alive import Body
+from mindprint.memory.baseline import framework
+from mindprint.memory.shape import Factors, Shape, factors, read_shape
+from mindprint.memory.work import (
+    Work,
+    heaviest_pairs,
+    heaviest_rows,
+    shortened,
+    shortened_pairs,
+)
+from mindprint.plan import Plan, StageKind, pairs_of
+
+DECODED = 32
+"""Rows that are decoded or weighed at a time."""
+
+OPTIMIZED = 5
+"""Tensors as large as the adapter that trains: itself, its gradient, the sum of gradients or what
+AdamW works in, two moments."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that one part of a run takes at most, each figure in a field of its own. `part`: the
+    evaluation, `sft` or `dpo`. `work`: what goes through the model at once, None for answering."""
+
+    part: str
+    framework: int
+    weights: int
+    adapters: int
+    passes: int
+    checkpointing: bool = False
+    work: Work | None = field(default=None, repr=False)
+
+    @property
+    def total(self) -> int:
+        return self.framework + self.weights + self.adapters + self.passes
+
+    def as_json(self) -> dict[str, Any]:
+        told = {key: value for key, value in asdict(self).items() if key != "work"}
+        work = {} if self.work is None else {"tokens": self.work.tokens, "rows": self.work.rows}
+        return {**told, **work, "total": self.total}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes: `device` and `dtype` are settled, never `auto`."""
+
+    backend: str
+    device: str
+    dtype: str
+
+    @property
+    def in_main_memory(self) -> bool:
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a plan on a place. `limit`: rows count as cut to so many tokens, None as they are."""
+
+    plan: Plan
+    config: Config
+    place: Place
+    sizes: Sizes
+    shape: Shape
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, config: Config, folder: Path, place: Place) -> Estimate:
+        """Reads the headers of the model's files. Raises ModelError."""
+        sizes = read_sizes(folder)
+        return cls(plan, config, place, sizes, read_shape(folder, sizes))
+
+    def needs(self, checkpointed: Sequence[str] = ()) -> tuple[Need, ...]:
+        """Every part's, with `checkpointed` stages trained with gradient checkpointing."""
+        stages = [self.stage(kind, checkpointing=kind in checkpointed) for kind in self.kinds]
+        return (self.evaluation(), *stages)
+
+    @property
+    def kinds(self) -> tuple[StageKind, ...]:
+        """The kinds of stages that there are."""
+        found = {stage.name for stage in self.plan.stages}
+        return tuple(kind for kind in ("sft", "dpo") if kind in found)
+
+    def evaluation(self) -> Need:
+        """Questions answered, references and choices weighed."""
+        rows = min(DECODED, self.plan.questions)
+        answer = self.config.eval.max_tokens
+        longest = max(self.plan.longest_asked, answer + 1)
+        body = self._body("sft")
+        weighed = Work(rows, rows * longest, rows * answer, rows * longest * longest)
+        passes = max(body.decoding(rows, longest - answer, answer), body.forward(weighed))
+        return self._need("evaluation", passes, 1)
+
+    def stage(self, kind: StageKind, *, checkpointing: bool = False) -> Need:
+        """The heaviest batch of all stages of a kind, DPO's reference among them."""
+        work, body = self.work(kind), self._body(kind)
+        passes = body.step(work, checkpointing=checkpointing)
+        if kind == "dpo":
+            passes = max(passes, body.forward(work))
+        found = self._need(kind, passes, OPTIMIZED)
+        return replace(found, checkpointing=checkpointing, work=work)
+
+    def work(self, kind: StageKind) -> Work:
+        """The longest rows, or pairs, of any topic together."""
+        lessons = self.plan.lessons
+        if kind == "sft":
+            size = self.config.sft.batch_size
+            rows = [shortened(one.rows, self.limit) for one in lessons if one.rows]
+            return max((heaviest_rows(own, size) for own in rows), key=_tokens)
+        size = self.config.dpo.batch_size
+        pairs = [shortened_pairs(pairs_of(one, self.config), self.limit) for one in lessons]
+        return max((heaviest_pairs(own, size) for own in pairs if own), key=_tokens)
+
+    def _need(self, part: str, passes: int, times: int) -> Need:
+        """`times`: how often the adapter that trains is there, with all that belongs to it."""
+        own = self._training("dpo" if part == "dpo" else "sft")
+        beside = sum(one.bytes for one in self._frozen(part))
+        held = self.plan.footprint.past if self.plan.footprint is not None else 0
+        return Need(
+            part=part,
+            framework=framework(self.place.backend) if self.place.in_main_memory else 0,
+            weights=self.shape.weights(self.place.dtype),
+            adapters=times * own.bytes + beside + held,
+            passes=passes,
+        )
+
+    def _body(self, kind: StageKind) -> Body:
+        acting = (self._training(kind), *self._frozen(kind))
+        place = self.place
+        return Body(self.shape, acting, place.backend, place.dtype, place.in_main_memory)
+
+    def _training(self, kind: StageKind) -> Factors:
+        config = self.config
+        if kind == "dpo" and config.dpo.adapter == "new":
+            rank = config.dpo.rank or config.adapter.rank
+            return factors(self.sizes, rank, config.dpo.targets or config.adapter.targets)
+        return factors(self.sizes, config.adapter.rank, config.adapter.targets)
+
+    def _frozen(self, part: str) -> tuple[Factors, ...]:
+        """Adapters of earlier topics that act beside the one that trains, at the last topic; and
+        the topic's own where DPO trains another over it."""
+        own = self._training("sft")
+        over = (own,) if part == "dpo" and self.config.dpo.adapter == "new" else ()
+        merges = self.config.handoff == "auto" and self.place.dtype == "float32"
+        if merges or self.config.handoff in ("merge", "continue"):
+            return over
+        each = (own, self._training("dpo")) if over else (own,)
+        return (*over, *each * (len(self.plan.lessons) - 1))
+
+
+def _tokens(work: Work) -> int:
+    return work.tokens
