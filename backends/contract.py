@@ -68,7 +68,8 @@ class ModelInfo:
     """What was opened. `window` is the sliding attention window in tokens, if there is one.
 
     `threads` and `blas`: how many threads compute on the CPU and which library multiplies there,
-    since the last digits of a float32 sum go by both; 0 and "" on a GPU.
+    since the last digits of a float32 sum go by both; 0 and "" on a GPU. `chip`: which GPU, for
+    the same reason; "" on the CPU and where the processor holds it.
     """
 
     family: str
@@ -82,6 +83,7 @@ class ModelInfo:
     tied: bool
     threads: int = 0
     blas: str = ""
+    chip: str = ""
 
 
 @dataclass(frozen=True)

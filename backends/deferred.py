@@ -7,13 +7,15 @@ gives a stand-in: whatever is done with it is done with the real thing, which is
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import find_spec
+from types import ModuleType, new_class
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +23,12 @@ T = TypeVar("T")
 COMPILER = "torch._dynamo"
 MARKS = {"allow_in_graph", "assume_constant_result", "disable"}
 """Decorators of the compiler's that tell it how to compile a function, and change nothing else."""
+FRAMEWORK = ("torch", "transformers.activations")
+"""What transformers' configs and tokenizers import where it is there, and do not need: PyTorch, and
+the one module of theirs that derives classes from PyTorch's as it is imported."""
+NO_DTYPE = {"dtype": None, "torch_dtype": None}
+"""What transformers' `from_pretrained` of a config is given where nobody asks for its dtype: only
+to turn that name into PyTorch's own would PyTorch be imported."""
 
 
 class _StandIn(type):
@@ -30,9 +38,22 @@ class _StandIn(type):
     _named: str
     _forget: Callable[[], None]
 
+    def __new__(mcls, name: str, bases: tuple[type, ...], own: dict[str, Any]) -> Any:
+        """A stand-in; but a class that is derived from one is derived from the real thing."""
+        if not bases:
+            return super().__new__(mcls, name, bases, own)
+        real = tuple(base._real() if isinstance(base, _StandIn) else base for base in bases)
+        return new_class(name, real, {}, lambda given: given.update(own))
+
     def _real(cls) -> Any:
         cls._forget()
         return getattr(importlib.import_module(cls._home), cls._named)
+
+    def __len__(cls) -> int:
+        return len(cls._real())
+
+    def __bool__(cls) -> bool:
+        return True
 
     def __contains__(cls, item: object) -> bool:
         return item in cls._real()
@@ -71,7 +92,9 @@ class _Deferred(ModuleType):
         self._finder = finder
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name == "__version__":  # what is there is told by it, so it must be the real one
+            self._finder.forget()
+        elif name.startswith("__"):
             raise AttributeError(name)
         if not self._finder.on:
             return getattr(importlib.import_module(self.__name__), name)
@@ -125,9 +148,10 @@ class _Finder(MetaPathFinder, Loader):
 @contextmanager
 def deferred(*names: str) -> Iterator[None]:
     """Inside, an import of the packages `names`, or of anything below them, gives a stand-in,
-    unless it is imported already. What was given stays good: it becomes the real thing when it is
-    called, looked into or compared with."""
-    wanted = [name for name in names if name not in sys.modules]
+    unless it is imported already or not installed. What was given stays good: it is the real thing
+    to whoever calls it, looks into it, derives from it or asks `isinstance` or `issubclass`. To
+    `is` and `==` it stays another object."""
+    wanted = [name for name in names if name not in sys.modules and _installed(name)]
     finder = _Finder(wanted)
     sys.meta_path.insert(0, finder)
     try:
@@ -135,6 +159,25 @@ def deferred(*names: str) -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         finder.forget()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside, nobody looks for garbage: imports make hundreds of thousands of objects, nearly all
+    of which stay, and every look goes through those that are there already."""
+    looking = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looking:
+            gc.enable()
+
+
+def _installed(name: str) -> bool:
+    """Whether the package at the top is there; it is not imported."""
+    top = name.partition(".")[0]
+    return top in sys.modules or find_spec(top) is not None
 
 
 def _mark(function: Any = None, *args: Any, **kwargs: Any) -> Any:

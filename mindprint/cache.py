@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mindprint.disk.sealed import Damaged, read_json, write_json
+from mindprint.disk.whole import is_leftover
+from mindprint.errors import ConfigError
 
 PLACE = "MINDPRINT_CACHE"
 """Names the folder; empty, nothing is kept anywhere."""
 
 LOCK = ".lock"
+ENTRY = re.compile(r"[0-9a-f]{64}\.json")
+"""How an entry is named, by the SHA-256 it is found by. Nothing else in the folder is ours."""
 LARGEST = 256 * 1024 * 1024
 """Bytes that all entries may have together; the one unused for the longest goes first."""
 PATIENCE = 5.0
@@ -37,7 +42,8 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache | None:
-        """Where the environment or the system wants it; None where it is switched off."""
+        """Where the environment or the system wants it; None where there is none, as
+        `why_none` says. Raises ConfigError."""
         place = default_folder()
         return None if place is None else cls(place)
 
@@ -66,6 +72,7 @@ class Cache:
 
         try:
             with self._alone():
+                self._sweep()
                 write_json(self._file(key), tree)
                 self._make_room(self._file(key))
         except Timeout as error:
@@ -74,19 +81,20 @@ class Cache:
             raise NotKept(str(error)) from error
 
     def size(self) -> tuple[int, int]:
-        """(entries, bytes)."""
+        """(entries, bytes), those of writes that never ended among the latter."""
         sizes = [size for _, size, _ in self._entries()]
-        return len(sizes), sum(sizes)
+        return len(sizes), sum(sizes) + sum(size for _, size, _ in self._leftovers())
 
     def clear(self) -> tuple[int, int]:
-        """Remove every entry; how many there were, and their bytes. Raises OSError."""
+        """Remove every entry; how many there were, and the bytes that are free now. Raises
+        OSError."""
         if not self.folder.is_dir():
             return 0, 0
         with self._alone():
-            found = self._entries()
+            swept, found = self._sweep(), self._entries()
             for _, _, file in found:
                 file.unlink(missing_ok=True)
-        return len(found), sum(size for _, size, _ in found)
+        return len(found), swept + sum(size for _, size, _ in found)
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -100,14 +108,30 @@ class Cache:
 
     def _entries(self) -> list[tuple[int, int, Path]]:
         """(time of the last use, bytes, file), the one unused for the longest first."""
+        return self._files(lambda file: ENTRY.fullmatch(file.name) is not None)
+
+    def _leftovers(self) -> list[tuple[int, int, Path]]:
+        """The same of what was written half: outside `_alone` a write under way is among them."""
+        return self._files(lambda file: is_leftover(file) and ENTRY.match(file.name, 1) is not None)
+
+    def _files(self, ours: Callable[[Path], bool]) -> list[tuple[int, int, Path]]:
         found = []
-        for file in self.folder.glob("*.json") if self.folder.is_dir() else ():
+        for file in self.folder.iterdir() if self.folder.is_dir() else ():
+            if not ours(file):
+                continue
             try:
                 told = file.stat()
             except FileNotFoundError:
                 continue
             found.append((told.st_mtime_ns, told.st_size, file))
         return sorted(found)
+
+    def _sweep(self) -> int:
+        """Remove what processes that died left half written; its bytes. Only inside `_alone`."""
+        found = self._leftovers()
+        for _, _, file in found:
+            file.unlink(missing_ok=True)
+        return sum(size for _, size, _ in found)
 
     def _make_room(self, newest: Path) -> None:
         found = self._entries()
@@ -121,12 +145,35 @@ class Cache:
 
 
 def default_folder() -> Path | None:
-    """`MINDPRINT_CACHE`, else the user's folder for such things; None where that is empty."""
+    """`MINDPRINT_CACHE`, else the user's folder for such things; None where the former is empty, or
+    the user has no home. Raises ConfigError where it begins with a home that is not there."""
     named = os.environ.get(PLACE)
     if named is not None:
-        return Path(named).expanduser() if named else None
+        return _with_home(named) if named else None
     base = os.environ.get("XDG_CACHE_HOME")
     if not base:
         caches = "Library/Caches" if platform.system() == "Darwin" else ".cache"
-        base = str(Path.home() / caches)
+        try:
+            base = str(Path.home() / caches)
+        except RuntimeError:  # no HOME, and the system does not know the user
+            return None
     return Path(base) / "mindprint"
+
+
+def why_none() -> str:
+    """Why there is no folder, where `default_folder` has none."""
+    if PLACE in os.environ:
+        return f"{PLACE} is empty"
+    return f"this user has no home folder; {PLACE}=FOLDER names another place"
+
+
+def _with_home(named: str) -> Path:
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        hint = f"name the folder in full: `{PLACE}=/path/to/folder`; empty, nothing is kept"
+        raise ConfigError(
+            f"the cache cannot be in `{named}`: there is no such home folder",
+            where=PLACE,
+            hint=hint,
+        ) from error

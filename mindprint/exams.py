@@ -27,11 +27,12 @@ def examined(
     state: str,
     folder: Path,
     standing: Exam | None = None,
+    known: Exam | None = None,
 ) -> Exam:
     """The topic's exam under the model as it stands, kept in `folder` and not asked twice.
 
     `standing`: an exam whose answers to the open prompts hold for this state too, since nothing
-    was trained in between.
+    was trained in between. `known`: the topic's own exam, where it was asked in this state already.
     """
     where, quiz = folder / EXAM, lesson.topic.quiz
     if where.is_file():
@@ -41,7 +42,9 @@ def examined(
             text = f"{folder.name}/{ANSWERS} is made again from {EXAM}"
             listen(Event("notice", lesson.topic.id, state, {"text": text}))
         return exam
-    if standing is None:
+    if known is not None:
+        exam = known
+    elif standing is None:
         exam = examiner.examine(quiz)
     else:
         exam = examiner.ask(quiz)

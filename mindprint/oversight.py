@@ -17,6 +17,9 @@ from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.render import Row
 
 LOOKS_PER_STAGE = 8
+PAIRS_PER_LOOK = 8
+"""A look weighs 16 answers and 16 ends, which takes about what the training of five pairs does:
+so many are trained before the next, lest a short stage look longer than it trains."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Oversight:
     def measure_start(self) -> None:
         """What later looks are held against. Raises what `fit` raises."""
         if self._job.watch is not None:
-            self._at.progress.watched = self._job.watch.measure(self._session, self._fit)
+            self._at.progress.watched = self._job.watch.start(self._session, self._fit)
 
     @property
     def ended(self) -> bool:
@@ -121,12 +124,17 @@ class Oversight:
 
     def _looked(self) -> str | None:
         step, steps, watch = self._at.progress.step, self._job.batches.steps, self._job.watch
-        interval = max(1, steps // LOOKS_PER_STAGE)
-        if watch is None or not (step % interval == 0 or step == steps):
+        if watch is None or not (step % self._interval() == 0 or step == steps):
             return None
         if self._at.progress.watched is None:
             raise StageError("the watch has no figures of the stage's start", where=self._job.where)
         return watch.look(self._session, self._at.progress.watched, self._fit)
+
+    def _interval(self) -> int:
+        """Steps from one look to the next."""
+        batches = self._job.batches
+        a_step = batches.batch_size * batches.accumulate
+        return max(1, batches.steps // LOOKS_PER_STAGE, math.ceil(PAIRS_PER_LOOK / a_step))
 
     def note(self, seen: Seen) -> None:
         """Keeps what was seen; the stage stops here, at its last good state, if it should."""

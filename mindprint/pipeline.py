@@ -258,12 +258,22 @@ class _Run:
         first = None if self._past.entries else base
         standing = self._standing if self._records else first
         with self._clock.timed_topic(self._shop.examiner):
-            taught = TopicRun(self._shop, lesson, before).run(base, standing)
+            row = self._standing_row(topic, before)
+            taught = TopicRun(self._shop, lesson, before).run(base, standing, row)
             self._handing.over(taught.entries)
         self._records[topic] = taught.record
         self._retained += taught.rows
         self._standing = taught.final
         self._close(topic, taught)
+
+    def _standing_row(self, topic: str, before: Ledger) -> Retained | None:
+        """What was kept as `topic` begins: the row of the base while nothing acts, else the one
+        that the topic before it ended with; None where a fork left that out."""
+        if not before.acting():
+            return next((row for row in self._retained if row.stage == "base"), None)
+        place = self._topics.index(topic)
+        ended = {row.after: row for row in self._retained if row.stage == "final"}
+        return ended.get(self._topics[place - 1]) if place else None
 
     def _close(self, topic: str, taught: Taught) -> None:
         """The record before the ledger, which can be made again from it; the result is a view."""

@@ -15,7 +15,7 @@ from mindprint.config import Config, DpoSection, SftSection
 from mindprint.curriculum.checks import FEW_ITEMS
 from mindprint.curriculum.records import Curriculum
 from mindprint.errors import ConfigError
-from mindprint.evals.lengths import longest_row
+from mindprint.evals.lengths import Asking, asking
 from mindprint.evals.prompts import examples, open_prompts, retained
 from mindprint.evals.style.embedding import check as check_embedder
 from mindprint.footprint import Footprint, footprint, read_sizes
@@ -45,8 +45,8 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a first attempt at every topic, and the lessons they train. `longest_asked`:
-    tokens of the longest question with its answer; `checkpointed`: the kinds of stages that train
+    """The stages of a first attempt at every topic, and the lessons they train. `asked`: what
+    evaluations put through the model; `checkpointed`: the kinds of stages that train
     with gradient checkpointing; `memory`: bytes that each part takes at most, once estimated."""
 
     stages: tuple[PlannedStage, ...]
@@ -58,7 +58,7 @@ class Plan:
     longest_row: int
     retries: int
     footprint: Footprint | None = None
-    longest_asked: int = 0
+    asked: Asking = field(default_factory=Asking)
     checkpointed: tuple[StageKind, ...] = ()
     memory: Mapping[str, int] = field(default_factory=dict)
 
@@ -175,13 +175,13 @@ def make_plan(
             stages.append(_dpo(lesson, config))
     kept = _retained(curriculum, lessons, config, stages)
     voiced = _open(curriculum, config, stages)
-    # as the base, before the topic, after each of its stages
-    exams = {lesson.topic.id: 2 for lesson in lessons}
+    # as the base, before the topic unless that is the base still, after each of its stages
+    exams = {lesson.topic.id: 2 if place else 1 for place, lesson in enumerate(lessons)}
     for stage in stages:
         exams[stage.topic] += 1
     asked = sum(exams[lesson.topic.id] * len(lesson.topic.quiz) for lesson in lessons)
     where = folder or resolve(str(config.model.path), config.model.revision)
-    longest_asked = longest_row(renderer, curriculum, [one.topic for one in lessons], config)
+    said = asking(renderer, curriculum, [one.topic for one in lessons], config)
     return Plan(
         stages=tuple(stages),
         lessons=lessons,
@@ -189,10 +189,10 @@ def make_plan(
         questions=asked + kept + voiced,
         retained=kept,
         open_prompts=voiced,
-        longest_row=max(_longest(lessons), longest_asked),
+        longest_row=max(_longest(lessons), said.longest(config.eval.max_tokens)),
         retries=config.gate.retries,
         footprint=footprint(read_sizes(where), config, stages, asked + kept + voiced),
-        longest_asked=longest_asked,
+        asked=said,
     )
 
 
@@ -321,15 +321,15 @@ def _retained(
     config: Config,
     stages: Sequence[PlannedStage],
 ) -> int:
-    """Questions asked again after each stage: of the topics so far, and the retention set."""
+    """Questions asked again after each stage: of earlier topics, and the retention set."""
     mode, seed = config.eval.retention, config.run.seed
     if mode == "off":
         return 0
     total, so_far = len(curriculum.retention), 0
     for lesson in lessons:
-        so_far += len(retained(lesson.topic, mode, seed))
         own = sum(stage.topic == lesson.topic.id for stage in stages)
         total += own * (so_far + len(curriculum.retention))
+        so_far += len(retained(lesson.topic, mode, seed))
     return total
 
 

@@ -14,9 +14,18 @@ from typing import Any
 import numpy as np
 
 import backends
-from backends.contract import Batch, Generated, GenerateSpec, LogProbs, OnToken, Session
+from backends.contract import (
+    AdapterState,
+    Batch,
+    Generated,
+    GenerateSpec,
+    LogProbs,
+    OnToken,
+    Session,
+)
 from mindprint.cache import Cache, NotKept
 from mindprint.disk.sealed import Damaged, digest_of, file_hash
+from mindprint.hardware import computes_on, switches
 from mindprint.report.words import several
 
 SCHEMA = 1
@@ -57,10 +66,11 @@ class Remembering:
         Not after a merge: the weights are then other than the files that name the model.
         """
         cache = self._cache
-        if cache is None or self._session.adapters.snapshot().merges:
+        state = None if cache is None else self._session.adapters.snapshot()
+        if cache is None or state is None or state.merges:
             yield
             return
-        self._state = self._standing()
+        self._state = self._standing(state)
         key = _digest([self._state, what, *about])
         self._known, self._fresh, self._found = self._read(cache, key), {}, 0
         try:
@@ -135,10 +145,10 @@ class Remembering:
                 self._tell(f"cache: nothing is kept for other runs ({error})")
             self._unkept = True
 
-    def _standing(self) -> str:
-        """A hash of the model as it computes now: weights, adapters, machine, libraries, code."""
-        session = self._session
-        state = session.adapters.snapshot()
+    def _standing(self, state: AdapterState) -> str:
+        """A hash of the model as it computes now: weights, adapters as in `state`, machine,
+        libraries and what the environment tells them, code."""
+        session, backend = self._session, str(self._made_by["backend"])
         attached = [*state.past, *([state.trainable] if state.trainable else [])]
         return _digest(
             [
@@ -148,7 +158,9 @@ class Remembering:
                 [[one.key, one.name] for one in session.choices],
                 asdict(session.world),
                 self._made_by,
-                _code(str(self._made_by["backend"])),
+                _code(backend),
+                computes_on(),
+                switches(backend),
                 [[asdict(spec), _digest_of_tensors(tensors)] for _, spec, tensors in attached],
             ]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +61,33 @@ class Retention:
         """The topic alone as it began: what earlier ones have brought it."""
         return _row({topic.id: self._part(topic, exam)}, after=topic.id, stage="before")
 
-    def row(self, topic: Topic, stage: StageName, attempt: int, folder: Path) -> Retained:
-        """Topics up to this one and the retention set, asked now; kept in `folder`."""
+    def row(
+        self,
+        topic: Topic,
+        stage: StageName,
+        attempt: int,
+        folder: Path,
+        exam: Exam,
+        standing: Retained | None = None,
+    ) -> Retained:
+        """This topic out of its `exam`, which is of the state asked about, and earlier ones and the
+        retention set, asked now unless `standing`, a row of that state, has them; kept in
+        `folder`."""
         where = folder / "kept.json"
         if where.is_file():
             return Retained.model_validate(read_json(where))
         upto = self._topics[: [known.id for known in self._topics].index(topic.id) + 1]
         groups = retained_groups(self._curriculum, upto, self._mode, self._seed)
-        exams = self._examiner.ask_many(groups)
-        parts = {
-            name: _Part.of(exam.score, groups[name], exam.answers) for name, exam in exams.items()
+        parts = {topic.id: self._part(topic, exam)}
+        if standing is not None:
+            parts |= _parts(standing, set(groups) - {topic.id})
+        missing = {name: items for name, items in groups.items() if name not in parts}
+        exams = self._examiner.ask_many(missing) if missing else {}
+        parts |= {
+            name: _Part.of(one.score, groups[name], one.answers) for name, one in exams.items()
         }
-        made = _row(parts, after=topic.id, stage=stage, attempt=attempt)
+        in_order = {name: parts[name] for name in groups}
+        made = _row(in_order, after=topic.id, stage=stage, attempt=attempt)
         write_json(where, made.model_dump(mode="json"))
         return made
 
@@ -84,6 +99,11 @@ class Retention:
         alone = exam.alone or exam.answers
         answers = collapsed(items, [alone[place] for place in places])
         return _Part.of(self._examiner.summarise(items, answers), items, answers)
+
+
+def _parts(row: Retained, names: Set[str]) -> dict[str, _Part]:
+    """What a row says of those of `names` that it has."""
+    return {name: _Part(row.scores[name], row.values[name]) for name in row.scores.keys() & names}
 
 
 def _row(parts: Mapping[str, _Part], *, after: str, stage: StageName, attempt: int = 0) -> Retained:

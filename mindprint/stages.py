@@ -191,7 +191,7 @@ class DpoStage:
             shape=section.schedule,
             warmup_ratio=section.warmup_ratio,
             max_grad_norm=section.max_grad_norm,
-            watch=Watch(pairs, stop_id, seed, section.batch_size),
+            watch=Watch(pairs, reference, stop_id, seed, section.batch_size),
         )
 
 
@@ -213,7 +213,7 @@ def run_stage(
         record = _train(shop, stage, lesson, attempt, folder)
     exam = examined(shop.examiner, shop.listen, lesson, stage.name, folder)
     on = shop.retention.on
-    kept = shop.retention.row(lesson.topic, stage.name, attempt, folder) if on else None
+    kept = shop.retention.row(lesson.topic, stage.name, attempt, folder, exam) if on else None
     return Trained(record, exam, kept, stage.spec(), folder, adapter_hash(folder))
 
 

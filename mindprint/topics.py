@@ -71,14 +71,17 @@ class TopicRun:
         self._adapters = shop.session.adapters
         self._id = lesson.topic.id
 
-    def run(self, base: Exam, standing: Exam | None) -> Taught:
+    def run(self, base: Exam, standing: Exam | None, row: Retained | None = None) -> Taught:
         """`standing`: an exam of the model as the topic finds it, of whichever topic; None where
-        there is none, and the topic's own is then whole."""
+        there is none, and the topic's own is then whole. `row`: what was kept as the topic finds
+        it, where that is known."""
         title = self._lesson.topic.title
         self._shop.listen(Event("topic-started", self._id, "", {"title": title}))
         folder = self._shop.run.topic(self._id) / "before"
         examiner, listen = self._shop.examiner, self._shop.listen
-        before = examined(examiner, listen, self._lesson, "before", folder, standing)
+        # The base's own exam, while nothing acts on it yet: the same model, not asked again.
+        known = None if self._ledger.acting() else base
+        before = examined(examiner, listen, self._lesson, "before", folder, standing, known)
         start = self._adapters.snapshot()
         attempts: list[Attempt] = []
         for number in range(self._shop.config.gate.retries + 1):
@@ -94,7 +97,7 @@ class TopicRun:
         final = best.final if kept else before
         entries = self._entries(attempts, best if kept else None)
         record = self._record(attempts, best, kept, verdict, base, before, final)
-        rows = self._rows(attempts, best if kept else None, before)
+        rows = self._rows(attempts, best if kept else None, before, row)
         self._finished(record)
         return Taught(record, entries, rows, final)
 
@@ -108,7 +111,11 @@ class TopicRun:
         return best, gate.judge_topic(before.score, best.final.score, marks)
 
     def _rows(
-        self, attempts: list[Attempt], chosen: Attempt | None, before: Exam
+        self,
+        attempts: list[Attempt],
+        chosen: Attempt | None,
+        before: Exam,
+        standing: Retained | None,
     ) -> tuple[Retained, ...]:
         """What was kept as the topic began, after each stage, and as it was left."""
         retention, topic = self._shop.retention, self._lesson.topic
@@ -123,8 +130,9 @@ class TopicRun:
                     row = judged.trained.kept.model_copy(update={"kept": kept})
                     rows.append(row)
                     last = row if kept else last
-        if last is None:  # all was rolled back: ask the model as it stands
-            last = retention.row(topic, "final", 0, self._shop.run.topic(self._id))
+        if last is None:  # all was rolled back: the model stands as the topic found it
+            folder = self._shop.run.topic(self._id)
+            last = retention.row(topic, "final", 0, folder, before, standing)
         return (*rows, last.model_copy(update={"stage": "final", "kept": True}))
 
     def _attempt(self, number: int, before: Exam, start: AdapterState) -> Attempt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.contract import Session
 from mindprint.evals.likelihood import ended
@@ -19,27 +20,45 @@ RISE_OF_END = 0.05
 
 
 class Watch:
-    """A fixed sample of pairs, looked at as the stage begins and at intervals.
+    """A fixed sample of pairs, looked at as the stage begins and at intervals. `reference`: float32
+    [pairs, 2], the log-probabilities of the policy as it begins.
 
     The driver is likelihood displacement (Razin et al. 2024, arXiv 2410.08847).
     """
 
-    def __init__(self, pairs: Sequence[Pair], stop_id: int, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        reference: NDArray[np.float32],
+        stop_id: int,
+        seed: int,
+        batch_size: int,
+    ) -> None:
         # A pair trains two rows at once, so as many fit here.
         self._size = 2 * batch_size
         rng = np.random.default_rng([seed, len(pairs)])
-        places = rng.permutation(len(pairs))[:SAMPLE]
-        self._chosen = [pairs[place].chosen for place in sorted(places.tolist())]
+        places = sorted(rng.permutation(len(pairs))[:SAMPLE].tolist())
+        self._chosen = [pairs[place].chosen for place in places]
+        self._began = reference[places, 0].tolist()
         prompts = [row.ids[: row.mask.index(True)] for row in self._chosen]
         self._ends = [ended(prompt, stop_id) for prompt in prompts]
+
+    def start(self, session: Session, fit: Fit = PLAIN) -> tuple[float, float]:
+        """As `measure`, as the stage begins: the policy is the reference then, and its chosen
+        answers have been weighed."""
+        return self._per_token(self._began), self._ending(session, fit)
 
     def measure(self, session: Session, fit: Fit = PLAIN) -> tuple[float, float]:
         """(log-probability per chosen token, mean probability of ending at once) of the policy as
         it stands. Raises what `fit` raises."""
-        tokens = sum(sum(row.mask) for row in self._chosen)
-        chosen = sum(row_logprobs(session, self._chosen, self._size, fit)) / tokens
-        ends = row_logprobs(session, self._ends, self._size, fit)
-        return chosen, float(np.exp(ends).mean())
+        chosen = row_logprobs(session, self._chosen, self._size, fit)
+        return self._per_token(chosen), self._ending(session, fit)
+
+    def _per_token(self, chosen: Sequence[float]) -> float:
+        return sum(chosen) / sum(sum(row.mask) for row in self._chosen)
+
+    def _ending(self, session: Session, fit: Fit) -> float:
+        return float(np.exp(row_logprobs(session, self._ends, self._size, fit)).mean())
 
     def look(self, session: Session, start: tuple[float, float], fit: Fit = PLAIN) -> str:
         """Why the stage should end now, or nothing. `start`: what was measured as it began."""

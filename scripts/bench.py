@@ -2,9 +2,10 @@
 """mindprint and its peers side by side, on this machine: `python scripts/bench.py all`.
 
 sft, dpo: a training step. prefix: DPO with a pair's prompt run once, and for each row. answers: 12
-answers of 64 tokens. topic: SFT, quiz, DPO, quiz. memory: peaks of training. limit: a step's share
-of what matrix products reach here. evaluation: a topic's exam, batched and one by one. tables: of
-the JSON files that earlier calls wrote.
+answers of 64 tokens. topic: SFT, quiz, DPO, quiz. memory: peaks of training, and plan: what
+`mindprint plan` says beside them. limit: a step's share of what matrix products reach here.
+evaluation: a topic's exam, batched and one by one. tables: of the JSON files that calls wrote.
+A call goes on from what its --json file holds.
 """
 
 from __future__ import annotations
@@ -12,28 +13,20 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from timing import document
-from timing.compare import Asked, measure
-from timing.comparisons import BACKENDS, DEVICES, INSTALL, KINDS, Comparison, chosen, missing
-from timing.evaluation import evaluation
-from timing.limits import limit
-from timing.measured import STEPPED
+from timing.calls import Call, wanted
+from timing.compare import Asked
+from timing.comparisons import BACKENDS, DEVICES, INSTALL, KINDS, missing
 from timing.models import SHAPES
 from timing.process import WorkerFailed
-from timing.results import NAMES, Results
+from timing.results import NAMES, Results, machine
 
 from backends import available
 
 SIZES = {"cpu": ("small", "large"), "gpu": ("0.5b", "7b")}
-REPEATS = {"small": 5}
-FEWER = 3
-"""Repeats of the larger models."""
-FOR_PEAKS = (2, 4)
-"""Step counts where only the peak is asked for."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -76,17 +69,18 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--size", action="append", choices=tuple(SHAPES))
     parser.add_argument("--backend", action="append", choices=BACKENDS)
-    parser.add_argument("--repeats", type=int, help="default: 5 for the small model, else 3")
+    parser.add_argument("--repeats", type=int, help="default: 5 for the small model, else 2")
     parser.add_argument("--steps", type=int, nargs=2, metavar=("FEW", "MANY"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda", "mps", "gpu"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
-        "--order", choices=("file", "buckets"), default="file", help="of mindprint's own rows"
+        "--order", choices=("buckets", "file"), default="buckets", help="of mindprint's own rows"
     )
     folder = Path(tempfile.gettempdir()) / "mindprint-bench"
     parser.add_argument("--models", type=Path, default=folder, help=f"default: {folder}")
-    parser.add_argument("--json", type=Path, help="write everything to this file")
+    parser.add_argument("--json", type=Path, help="read it, add to it what it does not hold yet")
+    parser.add_argument("--again", action="store_true", help="measure what it holds anew")
     parser.add_argument("--markdown", action="store_true", help="print the tables as well")
     parser.add_argument("--docs", type=Path, help="put the tables in their places there")
     given = parser.parse_args(words)
@@ -120,57 +114,39 @@ def unmet(given: argparse.Namespace) -> str:
             return f"not run: {name} does not work here: {found[name].reason}\n{found[name].hint}"
         if given.device not in found[name].devices:
             return f"not run: {name} has no {given.device} here"
-    if lacking := missing(wanted(given)):
+    if lacking := missing(wanted(given.what, given.backend)):
         return f"not run: {', '.join(lacking)} missing; install: {INSTALL}"
     return ""
-
-
-def wanted(given: argparse.Namespace) -> list[Comparison]:
-    """The comparisons of a call."""
-    kinds = {"all": KINDS, "memory": STEPPED, "evaluation": (), "limit": ()}
-    return chosen(kinds.get(given.what, (given.what,)), given.backend)
 
 
 def measured(given: argparse.Namespace) -> Results:
     """Raises WorkerFailed, and ValueError for step counts that tell nothing."""
     results = Results()
+    if given.json and given.json.is_file():
+        results = Results.read([given.json])
+        results.machine = machine()
     with tempfile.TemporaryDirectory(prefix="mindprint-bench-") as work:
-        for size in given.size:
-            asked = settings(given, size, Path(work))
-            for one in wanted(given):
-                kept = results.peaks if given.what == "memory" else results.compared
-                kept.append(measure(one, size, asked))
-                if given.json:
-                    results.write(given.json)  # a later side may fail
-            if given.what in ("limit", "all"):
-                results.limits += [limit(name, size, asked) for name in given.backend]
-            if given.what == "limit":
-                results.compared += [measure(one, size, asked) for one in alone(given)]
-    if given.what in ("evaluation", "all"):
-        results.exams = evaluation(given.backend, given.repeats or REPEATS["small"])
+        asked = Asked(
+            models=given.models.resolve(),
+            work=Path(work),
+            threads=given.threads,
+            device=given.device,
+            dtype=given.dtype,
+            order=given.order,
+            steps=tuple(given.steps) if given.steps else None,
+        )
+        call = Call(
+            what=given.what,
+            sizes=given.size,
+            backends=given.backend,
+            asked=asked,
+            results=results,
+            repeats=given.repeats,
+            file=given.json,
+            again=given.again,
+        )
+        call.run()
     return results
-
-
-def settings(given: argparse.Namespace, size: str, work: Path) -> Asked:
-    peaks = given.what == "memory"
-    repeats = 1 if peaks else REPEATS.get(size, FEWER)
-    return Asked(
-        models=given.models.resolve(),
-        work=work,
-        repeats=given.repeats or repeats,
-        threads=given.threads,
-        device=given.device,
-        dtype=given.dtype,
-        order=given.order,
-        steps=tuple(given.steps) if given.steps else FOR_PEAKS if peaks else None,
-        peaks=peaks,
-    )
-
-
-def alone(given: argparse.Namespace) -> Iterator[Comparison]:
-    """mindprint's own training, without a peer: the limit is the machine's."""
-    for one in chosen(STEPPED, given.backend):
-        yield replace(one, sides=one.sides[:1], needs=())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 
 from backends.bounds import Bounds, rotary_limit
+from backends.deferred import FRAMEWORK, NO_DTYPE, deferred, uncollected
 from backends.errors import FAULTS, ModelError, reason
 from backends.mlx.rope import Rotation, rotation
 from backends.model_files import check_sizes, read_config, served
@@ -80,13 +81,15 @@ def read_plan(folder: Path, longest: int) -> Plan:
 
 def _normalised(folder: Path, where: str) -> dict[str, Any]:
     """The config with transformers' defaults, old keys moved to their new places."""
-    from transformers import AutoConfig
-    from transformers.utils import logging
+    with deferred(*FRAMEWORK), uncollected():
+        from transformers import AutoConfig
+        from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what it has to say about a config is said here
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with deferred(*FRAMEWORK), uncollected():  # the family's own modules are imported here
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, **NO_DTYPE)
         settings = config.to_dict()
     except _CONFIG_FAULTS as error:
         raise ModelError(

@@ -29,6 +29,7 @@ from backends.errors import ModelError
 from backends.lifetime import while_open
 from backends.mlx import blas, memory
 from backends.mlx.adapters import MlxAdapters
+from backends.mlx.chip import chip
 from backends.mlx.device import DTYPES, choose_device, choose_dtype, room_for, use
 from backends.mlx.framework import mx, tree_flatten
 from backends.mlx.generate import generate
@@ -138,4 +139,5 @@ def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
         tied=plan.tied,
         threads=blas.threads() if on_cpu else 0,
         blas=blas.version() if on_cpu else "",
+        chip=chip(device),
     )

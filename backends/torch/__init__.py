@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.contract import Availability, ModelSpec, Session
-from backends.deferred import deferred
+from backends.deferred import deferred, uncollected
 from backends.errors import BackendUnavailable, reason
 from backends.libraries import usable
 
@@ -49,7 +49,7 @@ class TorchBackend:
             raise BackendUnavailable(
                 f"the torch backend does not work here: {found.reason}", hint=found.hint
             )
-        with deferred(*UNUSED):
+        with deferred(*UNUSED), uncollected():
             return _opened(spec)
 
 
@@ -69,7 +69,8 @@ def _unloaded(what: str, error: BaseException) -> str:
 
 
 def _devices() -> tuple[str, ...]:
-    import torch
+    with uncollected():
+        import torch
 
     found = ["cpu"]
     if torch.cuda.is_available():

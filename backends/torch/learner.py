@@ -51,6 +51,8 @@ class TorchLearner:
             betas=optimizer.betas,
             eps=optimizer.eps,
             weight_decay=optimizer.weight_decay,
+            # One pass a tensor. Elsewhere it wants its step count on the device.
+            fused=opened.device.type == "cpu",
         )
         with room_for("the optimizer's moments", opened.device, where="adapter.rank"):
             self._start()

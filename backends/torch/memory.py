@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import platform
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import torch
 
+from backends import resident
 from backends.contract import Memory
 from backends.errors import OutOfMemory
 
@@ -24,8 +23,7 @@ def memory(device: Any) -> Memory:
     elif device.type == "mps":
         # MPS keeps no peak of its own; what the driver holds is the nearest.
         now, peak = torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
-    info = psutil.Process().memory_info()
-    return Memory(int(info.rss), _peak_rss(info), int(now), int(peak))
+    return Memory(resident.resident(), resident.peak(), int(now), int(peak))
 
 
 def release(device: Any) -> None:
@@ -79,12 +77,3 @@ def tells_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(sign in str(error).lower() for sign in _SIGNS)
-
-
-def _peak_rss(info: Any) -> int:
-    if platform.system() == "Windows":
-        return int(info.peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if platform.system() == "Darwin" else int(peak) * 1024  # KiB on Linux

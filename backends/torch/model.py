@@ -20,7 +20,10 @@ from backends.bounds import Bounds, rotary_limit
 from backends.contract import Choice, ModelInfo, ModelSpec
 from backends.errors import FAULTS, ModelError, reason
 from backends.torch import blas, choices
+from backends.torch.chip import chip
+from backends.torch.gated import keep_products
 from backends.torch.memory import room_for, tells_of_memory
+from backends.torch.norms import freeze_norms
 from backends.torch.products import freeze_linears
 
 FAMILIES = {
@@ -125,6 +128,8 @@ def open_model(spec: ModelSpec) -> Opened:
     model.eval()
     model.requires_grad_(False)
     freeze_linears(model)
+    freeze_norms(model)
+    keep_products(model)
     on_cpu = device.name == "cpu"
     info = ModelInfo(
         family=family,
@@ -138,6 +143,7 @@ def open_model(spec: ModelSpec) -> Opened:
         tied=model.get_output_embeddings().weight is model.get_input_embeddings().weight,
         threads=blas.threads() if on_cpu else 0,
         blas=blas.version() if on_cpu else "",
+        chip=chip(device.name),
     )
     name = model_files.name_of(spec.path)
     return Opened(model, folder, name, info, (device, dtype, attention), bounds)

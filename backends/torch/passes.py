@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from backends.torch.layout import Layout, block_mask
 from backends.torch.model import Opened
+from backends.torch.noise import drawn_again, drawn_from
 
 TYPED = ("qwen2", "qwen3", "gemma3_text")
 """Families whose layers choose among masks by `layer_types`; the others have one mask for all."""
@@ -32,7 +33,7 @@ def states(
     layers = opened.model.model.layers
     with contextlib.ExitStack() as stack:
         if checkpointing:
-            stack.enter_context(_recomputed(layers[:-1]))
+            stack.enter_context(_recomputed(layers[:-1], opened.device))
         if narrow and len(layout.targets) <= NARROW * layout.ids.numel():
             stack.enter_context(_only_at(layers[-1], layout.before))
         hidden = opened.hidden(layout.ids, **settings)
@@ -67,10 +68,15 @@ def _as_taken(seen: Any, opened: Opened) -> Any:
 
 
 @contextlib.contextmanager
-def _recomputed(layers: Any) -> Iterator[None]:
+def _recomputed(layers: Any, device: Any) -> Iterator[None]:
     """Inside, what these layers keep for the way back is their input alone. Not for the last
     layer: its activations are the first to be needed again."""
-    again = partial(checkpoint, use_reentrant=False)
+
+    def contexts() -> tuple[Any, Any]:
+        return contextlib.nullcontext(), drawn_again(device, drawn_from(device))
+
+    # PyTorch's own way of keeping the random state knows nothing of Metal's.
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     with contextlib.ExitStack() as stack:
         for layer in layers:
             stack.enter_context(_forward(layer, partial(again, layer.forward)))

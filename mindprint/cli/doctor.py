@@ -38,6 +38,7 @@ def examine(probe: bool) -> dict[str, Any]:
     from mindprint.cli.shipped import MODEL
     from mindprint.versions import versions
 
+    cache = cached.described()  # first: where it cannot be, nothing is probed
     found: dict[str, Any] = {}
     for name, availability in available().items():
         found[name] = machine.described(availability)
@@ -56,7 +57,7 @@ def examine(probe: bool) -> dict[str, Any]:
         "backends": found,
         "engines": {name: machine.described(one) for name, one in available_engines().items()},
         "choice": _choice(),
-        "cache": cached.described(),
+        "cache": cache,
     }
 
 

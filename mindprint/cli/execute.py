@@ -16,7 +16,7 @@ import typer
 from backends.contract import Session
 from backends.model_files import name_of
 from mindprint.cache import Cache
-from mindprint.cli import output
+from mindprint.cli import cached, output
 from mindprint.cli.interrupt import Stop, asked_to_stop, hush
 from mindprint.cli.memory import settled
 from mindprint.cli.prepare import Prepared, open_model
@@ -87,9 +87,9 @@ def carry_out(
 ) -> None:
     """Open the model, train what is missing in `run`, which is locked, and write the reports.
 
-    `said`: what was found and mended on the way here. Raises TooLarge.
+    `said`: what was found and mended on the way here. Raises ConfigError where the cache cannot be.
     """
-    prepared = prepared if prepared.outlook is not None else settled(prepared, run.path)
+    cache, without = cached.for_run(prepared.resolved.config.run.cache)
     output.lines(prepared.lines(), to_stderr=True)
     started = time.perf_counter()
     try:
@@ -100,9 +100,10 @@ def carry_out(
     try:
         chosen = [(choice.key, choice.name, choice.because) for choice in session.choices]
         output.lines(chosen, to_stderr=True)
-        told = (*said, *begin(session))
+        told = (*said, *without, *begin(session))
+        opening = time.perf_counter() - started
         with stop.careful():
-            result = _train(prepared, session, run, stop, told, time.perf_counter() - started)
+            result = _train(prepared, session, run, stop, told, opening, cache)
     finally:
         session.close()
     tell(result, run.path, as_json)
@@ -189,6 +190,7 @@ def _train(
     stop: Stop,
     said: Sequence[str],
     opening: float,
+    cache: Cache | None,
 ) -> Result:
     from mindprint.curriculum.checks import notices
     from mindprint.pipeline import Order, run_curriculum
@@ -208,7 +210,7 @@ def _train(
             notes=(*notices(prepared.curriculum), *sentences(inputs.dropped)),
             said=tuple(said),
             dropped=judged_without(inputs),
-            cache=Cache.default() if prepared.resolved.config.run.cache else None,
+            cache=cache,
             libraries={**installed(SHAPING), **prepared.libraries()},
         )
         return run_curriculum(order, session, prepared.renderer, run, opening)

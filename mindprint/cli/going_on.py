@@ -12,6 +12,7 @@ from mindprint.boundary import check_boundary, check_trained, finished
 from mindprint.cli import output
 from mindprint.cli.execute import carry_out, going_on_with, tell
 from mindprint.cli.interrupt import Stop, asked_to_stop
+from mindprint.cli.memory import settled as with_outlook
 from mindprint.cli.prepare import Material, Prepared, gather, planned
 from mindprint.config import Resolved
 from mindprint.disk.hold import Hold
@@ -36,6 +37,7 @@ from mindprint.sameness import (
     Differs,
     Present,
     check,
+    fork_command,
     freely_changed,
     kept_config,
     opened_differently,
@@ -164,7 +166,7 @@ def continued(
 ) -> None:
     """Mend what can be mended in the folder, which is locked, and do what is missing there.
 
-    A run in which nothing is missing gets its reports again, without a model.
+    A run in which nothing is missing gets its reports again, without a model. Raises TooLarge.
     """
     from mindprint.repair import repair
 
@@ -178,6 +180,10 @@ def continued(
         tell(result, run.path, as_json)
         return
     _check_change(run, inputs, prepared, wish, None)
+    if prepared.outlook is None:
+        prepared = with_outlook(
+            prepared, lambda words: fork_command(run.path, (*wish.words(), *words))
+        )
 
     def begin(session: Session) -> Sequence[str]:
         info = session.info

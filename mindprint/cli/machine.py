@@ -13,6 +13,7 @@ from typing import Any
 
 import backends
 from backends.contract import Availability
+from mindprint.hardware import processor
 
 PROBE_SECONDS = 300
 
@@ -34,25 +35,11 @@ def machine() -> Machine:
     memory = psutil.virtual_memory()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor(),
+        processor=processor(),
         cores=os.cpu_count() or 1,
         memory=int(memory.total),
         free=int(memory.available),
     )
-
-
-def _processor() -> str:
-    """The chip's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text("utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        return names[0] if names else platform.machine()
-    if platform.system() == "Darwin":
-        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        return told.stdout.strip() or platform.machine()
-    return platform.processor() or platform.machine()
 
 
 def probe(backend: str, device: str, model: Path) -> list[dict[str, Any]]:

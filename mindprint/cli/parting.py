@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mindprint.boundary import check_trained
 from mindprint.cli.execute import going_on_with
 from mindprint.cli.going_on import Wish, continued, over_past, present
 from mindprint.cli.interrupt import asked_to_stop
+from mindprint.cli.memory import settled as with_outlook
 from mindprint.cli.prepare import Prepared, planned
 from mindprint.disk.hold import Hold
 from mindprint.errors import ConfigError
@@ -16,13 +19,15 @@ from mindprint.footprint import read_sizes
 from mindprint.fork import Past, check_adapters, incomparable
 from mindprint.heritage import check_shape
 from mindprint.inputs import Inputs, absolute, read_inputs, settled
+from mindprint.memory.remedy import Command
 from mindprint.rundir import RunDir, check_place
 from mindprint.sameness import MODEL, Difference, Differs, Present, differences, kept_config
 
 
 def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) -> None:
     """Make the run folder `new` and carry it out. Raises ConfigError when the two do not go
-    together, Damaged when the past is not whole; the old run is left as it is."""
+    together or there is no room for the run, Damaged when the past is not whole; the old run is
+    left as it is."""
     inputs = read_inputs(path)
     check_trained(path, inputs)
     _check_new(path, new)
@@ -35,7 +40,8 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
         now = present(material, inputs.topics)
         if now.model_id != inputs.model_id:
             _refuse_model(path, inputs, now)
-        run, own, said = _made(old, new, until, inputs, prepared, now)
+        command = partial(_command, path, new, until, wish)
+        run, own, prepared, said = _made(old, new, until, inputs, prepared, now, command)
         try:
             plain = Wish("", "", None, (), None, None)
             continued(run, own, prepared, plain, stop, as_json, said)
@@ -43,15 +49,23 @@ def part(path: Path, new: Path, until: str | None, wish: Wish, as_json: bool) ->
             run.release()
 
 
-def _command(path: Path, new: Path, until: str | None, wish: Wish) -> str:
+def _command(path: Path, new: Path, until: str | None, wish: Wish, more: Sequence[str] = ()) -> str:
+    """What was typed, with `more` options."""
     fork = ["--fork", str(new), *(("--until", until) if until is not None else ())]
-    return f"`{shlex.join(['mindprint', 'resume', str(path), *fork, *wish.words()])}`"
+    return f"`{shlex.join(['mindprint', 'resume', str(path), *fork, *wish.words(), *more])}`"
 
 
 def _made(
-    old: RunDir, new: Path, until: str | None, inputs: Inputs, prepared: Prepared, now: Present
-) -> tuple[RunDir, Inputs, tuple[str, ...]]:
-    """The new folder, locked, its inputs, and what is to be said of it."""
+    old: RunDir,
+    new: Path,
+    until: str | None,
+    inputs: Inputs,
+    prepared: Prepared,
+    now: Present,
+    command: Command,
+) -> tuple[RunDir, Inputs, Prepared, tuple[str, ...]]:
+    """The new folder, locked, its inputs, the run that fits, and what is to be said of it. Raises
+    TooLarge before anything is written, where there is anything left to train."""
     config = prepared.resolved.config
     topics = tuple(lesson.topic.id for lesson in prepared.plan.lessons)
     with Hold(old.path).quietly():  # one fork at a time, and none of a run being written
@@ -60,6 +74,8 @@ def _made(
         if past.began_with.entries and not past.topics:
             first = past.began_with.entries[-1]
             check_shape(config, old.path / first.folder, read_sizes(prepared.folder).linears)
+        if past.topics != topics:
+            prepared = with_outlook(prepared, command)
         own = _inputs(inputs, prepared, now, topics, past)
         left_out = incomparable(inputs, own) if past.topics else ()
         _check_new(old.path, new)
@@ -67,7 +83,7 @@ def _made(
         run = RunDir.open(new)
         run.lock()
     other = [f"{one.what}: {one.now}, there {one.then}" for one in differences(inputs, now)]
-    return run, own, (*copied, *other, *left_out)
+    return run, own, prepared, (*copied, *other, *left_out)
 
 
 def _inputs(

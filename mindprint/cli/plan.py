@@ -33,7 +33,7 @@ def plan(
     probe: Probe = False,
     as_json: Json = False,
 ) -> None:
-    """Print stages, steps, tokens, rows cut and memory; with --probe also speed and time.
+    """Print stages, steps, tokens, rows cut, memory and operations; with --probe speed and time.
 
     Ends with exit code 2 where the run would not fit in memory, with the largest that would.
     """
@@ -46,6 +46,7 @@ def plan(
     lines, tree = prepared.lines(), prepared.plan.as_json()
     if prepared.outlook is not None:
         tree["memory"] = prepared.outlook.as_json()
+        tree["operations"] = dict(prepared.outlook.operations)
     if prepared.plan.footprint is not None:
         tree["disk"] = {"sure": prepared.plan.footprint.sure, "most": prepared.plan.footprint.most}
     if probe:

@@ -25,10 +25,13 @@ class Kept:
     `keys` as wide as all query heads and all key heads, `inner` as wide as the feed-forward layer,
     `adapted` as wide as the inputs of layers with an adapter, and `scores` [heads, query, key]
     matrices. While one layer works, `passing` arrays of its inner width and `passing_scores`
-    matrices more are alive. At the head: `logits` float32 arrays of a block of at most `block`
-    bytes on the CPU and `device_block` elsewhere, and `states` float32 arrays of [positions,
-    hidden]. `held`: the share that the allocator keeps beside what is asked of it, and `least`
-    bytes that the first step takes whatever its size: kernels' own room, and code.
+    matrices more are alive. Under a causal mask `queries_at_once` weigh the keys up to the last of
+    them, 0 where every key is weighed. At the head: `logits` float32 arrays of a block of at most
+    `block` bytes on the CPU and `device_block` elsewhere, and `states` float32 arrays of
+    [positions, hidden]. `held`: the share that the allocator keeps beside what is asked of it, and
+    `least` bytes that the first step takes whatever its size: kernels' own room, and code.
+    `scattered`: where activations are computed again, the share of what layers would keep that
+    lies freed between what is in use; main memory does not get it back.
     """
 
     hidden: float
@@ -39,12 +42,14 @@ class Kept:
     scores: float
     passing: float
     passing_scores: float
+    queries_at_once: int
     logits: float
     block: int
     device_block: int
     states: float
     held: float
     least: int
+    scattered: float
 
 
 KEPT = {
@@ -57,28 +62,32 @@ KEPT = {
         scores=0,
         passing=4,
         passing_scores=0,
+        queries_at_once=0,
         logits=3,
         block=4 * MIB,
         device_block=128 * MIB,
         states=6,
         held=0.12,
         least=50 * MIB,
+        scattered=0.3,
     ),
     "mlx": Kept(
         hidden=3,
         queries=3,
         keys=2,
-        inner=4,
+        inner=3,
         adapted=0.5,
         scores=1,
         passing=3,
         passing_scores=2,
+        queries_at_once=64,
         logits=3,
         block=8 * MIB,
         device_block=8 * MIB,
         states=6,
         held=0.1,
         least=10 * MIB,
+        scattered=0.1,
     ),
 }
 
@@ -102,7 +111,8 @@ class Body:
         last = self._layer(work, work.positions)
         left = (shape.layers - 1) * each
         if checkpointing:
-            left = shape.layers * work.tokens * shape.hidden * size
+            scattered = KEPT[self.backend].scattered if self.on_cpu else 0
+            left = shape.layers * work.tokens * shape.hidden * size + scattered * left
         at_head = left + last + self._head(work)
         # Once more of one layer where its activations are computed again.
         back = left + self._passing(work) + (each if checkpointing else 0)
@@ -113,14 +123,19 @@ class Body:
         stream = 2 * work.tokens * self.shape.hidden * BYTES[self.dtype]
         return self._held(stream + max(self._head(work), self._passing(work)))
 
-    def decoding(self, rows: int, prompt: int, answer: int) -> int:
-        """Keys and values of every layer, the prompts' own pass, and a row of logits each."""
+    def decoding(self, rows: int, prompt: int, answer: int, shared: int = 0) -> int:
+        """Keys and values of every layer, the prompts' own pass, and a row of logits each. The
+        first `shared` tokens of all prompts run once, and are held beside what the rows hold."""
         shape = self.shape
-        cache = 2 * shape.layers * rows * (prompt + answer) * shape.keys * BYTES[self.dtype]
-        first = Work(rows, rows * prompt, rows, rows * prompt * prompt)
+        columns = rows * (prompt + answer) + shared
+        cache = 2 * shape.layers * columns * shape.keys * BYTES[self.dtype]
+        first = Work.after(rows, prompt - shared, shared)
         logits = 2 * FLOAT * rows * shape.vocabulary
         # A cache that grows is there twice while it is copied, one layer at a time.
-        return cache + cache // shape.layers + max(self.forward(first), self._held(logits))
+        before = Work.whole(1, shared, 1)
+        passes = max(self.forward(first), self.forward(before), self._held(logits))
+        # It grows in pieces of other sizes than those that are freed.
+        return round((1 + KEPT[self.backend].held) * (cache + cache // shape.layers)) + passes
 
     def _held(self, alive: float) -> int:
         kept = KEPT[self.backend]
@@ -132,13 +147,21 @@ class Body:
         adapted = kept.adapted * self.acting[0].inputs / shape.layers
         wide = kept.hidden * shape.hidden + kept.queries * shape.queries + kept.keys * shape.keys
         arrays = work.tokens * (wide + adapted) + inner * kept.inner * shape.inner
-        return size * (arrays + kept.scores * shape.heads * work.scores)
+        return size * (arrays + kept.scores * self._scores(work))
 
     def _passing(self, work: Work) -> float:
         """What is alive beside that while a layer works."""
         kept, shape, size = KEPT[self.backend], self.shape, BYTES[self.dtype]
         wide = work.tokens * kept.passing * max(shape.inner, shape.queries)
-        return size * (wide + kept.passing_scores * shape.heads * work.scores)
+        return size * (wide + kept.passing_scores * self._scores(work))
+
+    def _scores(self, work: Work) -> float:
+        """Pairs of query and key that are weighed in a layer, of all heads."""
+        at_once = KEPT[self.backend].queries_at_once if self.on_cpu else 0
+        hidden = 0.0
+        if 0 < at_once < work.width:  # on average half of what stands after a block's queries
+            hidden = work.causal * (1 - at_once / work.width) / 2
+        return self.shape.heads * (work.scores - hidden)
 
     def _head(self, work: Work) -> float:
         kept, shape = KEPT[self.backend], self.shape

@@ -23,7 +23,7 @@ MEASURED = {
         versions={"torch": "2.13.0+cpu", "transformers": "5.23.0", "peft": "0.21.2"},
     ),
     "mlx": Baseline(
-        size=286 * MIB,
+        size=213 * MIB,
         versions={"mlx": "0.32.4", "mlx-lm": "0.32.2", "transformers": "5.23.0"},
     ),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindprint.config import Config
+from mindprint.evals.lengths import FEW_SHOT
 from mindprint.footprint import Sizes, read_sizes
 from mindprint.memory.alive import Body
 from mindprint.memory.baseline import framework
@@ -22,7 +23,7 @@ from mindprint.memory.work import (
 from mindprint.plan import Plan, StageKind, pairs_of
 
 DECODED = 32
-"""Rows that are decoded or weighed at a time."""
+"""Rows that are decoded or weighed at a time, the longest together."""
 
 OPTIMIZED = 5
 """Tensors as large as the adapter that trains: itself, its gradient, the sum of gradients or what
@@ -94,14 +95,18 @@ class Estimate:
         return tuple(kind for kind in ("sft", "dpo") if kind in found)
 
     def evaluation(self) -> Need:
-        """Questions answered, references and choices weighed."""
-        rows = min(DECODED, self.plan.questions)
-        answer = self.config.eval.max_tokens
-        longest = max(self.plan.longest_asked, answer + 1)
-        body = self._body("sft")
-        weighed = Work(rows, rows * longest, rows * answer, rows * longest * longest)
-        passes = max(body.decoding(rows, longest - answer, answer), body.forward(weighed))
-        return self._need("evaluation", passes, 1)
+        """Questions answered, references and choices weighed: what takes most of all calls."""
+        body, asked, section = self._body("sft"), self.plan.asked, self.config.eval
+        rows = sorted(asked.weighed, reverse=True)[:DECODED]
+        most = sorted((weighed for _, weighed in asked.weighed), reverse=True)[:DECODED]
+        width = max((tokens for tokens, _ in rows), default=0)
+        passes = [body.forward(Work.whole(len(rows), width, sum(most)))]
+        for call in asked.calls:
+            if call.name != FEW_SHOT or section.few_shot:
+                together = min(DECODED, len(call.prompts))
+                prompt = max(call.prompts)
+                passes.append(body.decoding(together, prompt, section.max_tokens, call.shared))
+        return self._need("evaluation", max(passes), 1)
 
     def stage(self, kind: StageKind, *, checkpointing: bool = False) -> Need:
         """The heaviest batch of all stages of a kind, DPO's reference among them."""
@@ -125,7 +130,7 @@ class Estimate:
 
     def _need(self, part: str, passes: int, times: int) -> Need:
         """`times`: how often the adapter that trains is there, with all that belongs to it."""
-        own = self._training("dpo" if part == "dpo" else "sft")
+        own = self.training("dpo" if part == "dpo" else "sft")
         beside = sum(one.bytes for one in self._frozen(part))
         held = self.plan.footprint.past if self.plan.footprint is not None else 0
         return Need(
@@ -137,11 +142,12 @@ class Estimate:
         )
 
     def _body(self, kind: StageKind) -> Body:
-        acting = (self._training(kind), *self._frozen(kind))
+        acting = (self.training(kind), *self._frozen(kind))
         place = self.place
         return Body(self.shape, acting, place.backend, place.dtype, place.in_main_memory)
 
-    def _training(self, kind: StageKind) -> Factors:
+    def training(self, kind: StageKind) -> Factors:
+        """The adapter that trains in a kind of stage."""
         config = self.config
         if kind == "dpo" and config.dpo.adapter == "new":
             rank = config.dpo.rank or config.adapter.rank
@@ -151,12 +157,12 @@ class Estimate:
     def _frozen(self, part: str) -> tuple[Factors, ...]:
         """Adapters of earlier topics that act beside the one that trains, at the last topic; and
         the topic's own where DPO trains another over it."""
-        own = self._training("sft")
+        own = self.training("sft")
         over = (own,) if part == "dpo" and self.config.dpo.adapter == "new" else ()
         merges = self.config.handoff == "auto" and self.place.dtype == "float32"
         if merges or self.config.handoff in ("merge", "continue"):
             return over
-        each = (own, self._training("dpo")) if over else (own,)
+        each = (own, self.training("dpo")) if over else (own,)
         return (*over, *each * (len(self.plan.lessons) - 1))
 
 

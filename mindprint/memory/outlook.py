@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from backends.contract import Choice
 from backends.room import Room
 from mindprint.errors import ConfigError
 from mindprint.memory.estimate import Estimate, Need
-from mindprint.memory.remedy import checkpoints, remedy
+from mindprint.memory.operations import counted
+from mindprint.memory.remedy import Command, Remedy, checkpoints, remedy
 from mindprint.memory.room import MARGIN, fits, surely_not
 from mindprint.plan import StageKind
-from mindprint.report.words import size
+from mindprint.report.words import operations, size
 
 CHECK = "run.memory_check"
+NATIVE = "native"
 
 
 class TooLarge(ConfigError):
-    """A run for which there is no room."""
+    """A run for which there is no room, and what would make it."""
+
+    def __init__(self, what: str, found: Remedy, command: Command | None = None) -> None:
+        where = found.settings[0].partition("=")[0] if found.settings else "model.path"
+        hint = f"{found.told(command)}; `--set {CHECK}=warn` tries it all the same"
+        super().__init__(what, where=where, hint=hint)
+        self.found = found
+
+    def by(self, command: Command) -> TooLarge:
+        """The same for a run that has begun: `command` asks for another one."""
+        return TooLarge(self.what, self.found, command)
 
 
 @dataclass(frozen=True)
 class Outlook:
     """`needs` by part, with `checkpointed` stages; `room` is None where nobody tells it. `refused`:
-    why the run is not begun."""
+    why the run is not begun. `operations`: floating-point ones of training, by kind of stage.
+    `engine`: who takes the steps; both figures are of native ones."""
 
     needs: tuple[Need, ...]
     checkpointed: tuple[StageKind, ...]
@@ -33,6 +46,8 @@ class Outlook:
     choices: tuple[Choice, ...]
     refused: TooLarge | None
     measured: bool
+    operations: Mapping[StageKind, int] = field(default_factory=dict)
+    engine: str = NATIVE
 
     @property
     def largest(self) -> Need:
@@ -51,25 +66,37 @@ class Outlook:
             rows.append(("memory", "may not fit", f"{self.largest.part}: {within}"))
         if not self.measured:
             rows.append(("memory", "not measured", "estimates were held against CPUs alone"))
-        return rows
+        if self.engine != NATIVE:
+            rows.append(("memory", "of native steps", f"`{self.engine}` takes more of its own"))
+        return [*rows, *self._work()]
+
+    def _work(self) -> Iterator[tuple[str, str, str]]:
+        if self.operations:
+            each = (f"{kind} {operations(count)}" for kind, count in self.operations.items())
+            whose = "" if self.engine == NATIVE else ", of native steps"
+            note = f"floating-point, of training alone: {', '.join(each)}{whose}"
+            yield ("operations", operations(sum(self.operations.values())), note)
 
     def as_json(self) -> dict[str, Any]:
         room = None if self.room is None else {"bytes": self.room.size, "told": self.room.told}
-        return {"parts": [need.as_json() for need in self.needs], "room": room}
+        parts = [need.as_json() for need in self.needs]
+        return {"parts": parts, "room": room, "steps_of": NATIVE}
 
 
 def outlook(estimate: Estimate, room: Room | None) -> Outlook:
     """Of a run; nothing is raised here, `refused` holds what would be."""
     checkpointed = tuple(kind for kind in estimate.kinds if checkpoints(estimate, kind, room))
     needs = estimate.needs(checkpointed)
-    over = [need for need in needs if surely_not(need.total, room)]
+    over = any(surely_not(need.total, room) for need in needs)
     return Outlook(
         needs=needs,
         checkpointed=checkpointed,
         room=room,
         choices=tuple(_choice(estimate, checkpointed, room)),
-        refused=_refusal(estimate, over, room) if over and room and _refuses(estimate) else None,
+        refused=_refusal(estimate, needs, room) if over and room and _refuses(estimate) else None,
         measured=estimate.place.in_main_memory,
+        operations=counted(estimate, checkpointed),
+        engine=estimate.config.run.engine,
     )
 
 
@@ -94,19 +121,13 @@ def _refuses(estimate: Estimate) -> bool:
     return run.memory_check == "refuse" and not shrinks
 
 
-def _refusal(estimate: Estimate, over: list[Need], room: Room) -> TooLarge:
-    worst = max(over, key=lambda need: need.total)
+def _refusal(estimate: Estimate, needs: Sequence[Need], room: Room) -> TooLarge:
+    worst = max(needs, key=lambda need: need.total)
     what = (
         f"no room for {worst.part}: about {size(worst.total)} at most, "
         f"and there are {size(room.size)} {room.told}"
     )
-    found = remedy(estimate, over, room)
-    where = _where(worst) if found.settings else "model.path"
-    return TooLarge(what, where=where, hint=f"{found}; `--set {CHECK}=warn` tries it all the same")
-
-
-def _where(need: Need) -> str:
-    return "eval.max_tokens" if need.part == "evaluation" else f"{need.part}.batch_size"
+    return TooLarge(what, remedy(estimate, needs, room))
 
 
 def _made_of(need: Need) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from backends.room import Room
 
@@ -10,25 +11,64 @@ MARGIN = 0.15
 """How far an estimate may lie off what is measured. A run is refused where even so much less than
 its estimate has no room; between that and what there is, it is said that it may not fit."""
 
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+OWN_GROUPS = Path("/proc/self/cgroup")
+"""Which groups this process is in, as Linux tells it."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One of Linux's two interfaces to the memory of groups of processes, containers among them.
+    `name`: of the controller in OWN_GROUPS. `limit` and `used`: files with bytes in a group's
+    folder below `root`; `idle`: the line of memory.stat with the bytes of files that were read
+    once and can be dropped at once, which `used` counts too."""
+
+    name: str
+    root: Path
+    limit: str
+    used: str
+    idle: str
+
+    def left(self, own: str) -> int | None:
+        """Bytes left in the group `own` and those that it is part of; None without a limit. A
+        container may see its own group as the root and be told its name outside."""
+        path = PurePosixPath(own.strip().lstrip("/"))
+        folders = [self.root / part for part in (path, *path.parents)]
+        found = [left for folder in folders if (left := self._left(folder)) is not None]
+        return min(found, default=None)
+
+    def _left(self, folder: Path) -> int | None:
+        limit, used = _number(folder / self.limit), _number(folder / self.used)
+        if limit is None or used is None:
+            return limit
+        lines = _text(folder / "memory.stat").splitlines()
+        idle = dict(line.split() for line in lines if len(line.split()) == 2).get(self.idle, "0")
+        return max(0, limit - max(0, used - int(idle)))
+
+
+GROUPS = (
+    Groups("", Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    Groups(
+        "memory",
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 )
-"""Where Linux tells a container's limit, by either of its interfaces."""
 
 
 def main_memory() -> Room:
     """What this process may come to hold: what is free or can be freed at once, as the system
-    tells it, and what it holds already; no more than its container's limit. Swap does not count:
-    training in it takes forever."""
+    tells it, and what it holds already; the same of its container's limit where that is less. Swap
+    does not count: training in it takes forever."""
     import psutil
 
+    held = int(psutil.Process().memory_info().rss)
     free = int(psutil.virtual_memory().available)
-    size = free + int(psutil.Process().memory_info().rss)
-    limit = _limit()
-    if limit is not None and limit < size:
-        return Room(limit, "the container's limit")
-    return Room(size, "free of this machine's memory")
+    left = _left_in_container()
+    if left is not None and left < free:
+        return Room(left + held, "left of the container's limit")
+    return Room(free + held, "free of this machine's memory")
 
 
 def fits(need: int, room: Room | None) -> bool:
@@ -41,9 +81,27 @@ def surely_not(need: int, room: Room | None) -> bool:
     return room is not None and need * (1 - MARGIN) > room.size
 
 
-def _limit() -> int | None:
-    for file in CGROUP_LIMITS:
-        if file.is_file():
-            told = file.read_text("ascii").strip()
-            return int(told) if told.isdigit() else None
-    return None
+def _left_in_container() -> int | None:
+    """By whichever interface there is."""
+    lines = [line.split(":", 2) for line in _text(OWN_GROUPS).splitlines()]
+    found = [
+        left
+        for _, names, own in (line for line in lines if len(line) == 3)
+        for groups in GROUPS
+        if groups.name in names.split(",") and (left := groups.left(own)) is not None
+    ]
+    return min(found, default=None)
+
+
+def _number(file: Path) -> int | None:
+    """None where there is no such file, or it says `max`."""
+    told = _text(file).strip()
+    return int(told) if told.isdigit() else None
+
+
+def _text(file: Path) -> str:
+    """ "" where the system tells nothing of the kind."""
+    try:
+        return file.read_text("utf-8")
+    except OSError:
+        return ""

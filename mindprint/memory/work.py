@@ -18,14 +18,30 @@ ROWS = {"sft": 1, "dpo": 2}
 @dataclass(frozen=True)
 class Work:
     """`tokens` through the layers, padding too, in `rows`; `positions` through the output head;
-    `scores`: pairs of query and key that attention weighs, in one head. `shared`: whether each
-    prompt runs once for the rows that begin with it."""
+    `scores`: pairs of query and key that attention weighs, in one head; `causal` of them stand in
+    squares of `width`, of which a causal mask hides half. `shared`: whether each prompt runs once
+    for the rows that begin with it."""
 
     rows: int
     tokens: int
     positions: int
     scores: int
+    causal: int = 0
+    width: int = 0
     shared: bool = False
+
+    @classmethod
+    def whole(cls, rows: int, width: int, positions: int) -> Work:
+        """Every row by itself."""
+        squares = rows * width * width
+        return cls(rows, rows * width, positions, squares, causal=squares, width=width)
+
+    @classmethod
+    def after(cls, rows: int, width: int, before: int) -> Work:
+        """Every row over `before` tokens that are known already; each row's last one is read."""
+        squares = rows * width * width
+        scores = squares + rows * width * before
+        return cls(rows, rows * width, rows, scores, causal=squares, width=width)
 
     @classmethod
     def of(cls, batch: Batch) -> Work:
@@ -34,14 +50,16 @@ class Work:
         positions = int(batch.mask.sum())
         found = shared(batch) if batch.pairs else None
         if found is None:
-            return cls(rows, rows * width, positions, rows * width * width)
-        return cls(rows, found.tokens, positions, _scores(found), shared=True)
+            return cls.whole(rows, width, positions)
+        return _shared(found, positions)
 
 
-def _scores(found: Shared) -> int:
+def _shared(found: Shared, positions: int) -> Work:
     """Prompts among themselves; answers over their prompt and themselves."""
     (groups, prompt), (rows, answer) = found.prompts.shape, found.answers.shape
-    return int(groups * prompt * prompt + rows * answer * (prompt + answer))
+    squares = groups * prompt * prompt
+    scores = squares + rows * answer * (prompt + answer)
+    return Work(rows, found.tokens, positions, scores, squares, prompt, shared=True)
 
 
 def heaviest_rows(rows: Sequence[Row], size: int) -> Work:

@@ -134,6 +134,16 @@ def parameters(count: int) -> str:
     return whole(count)
 
 
+def operations(count: int) -> str:
+    """`3.4 TFLOP`: floating-point operations, a number of them and no rate."""
+    value = float(count)
+    for unit in ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "FLOP" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} PFLOP"
+
+
 def several(count: int, one: str, many: str = "") -> str:
     """`1 topic`, `6 topics`."""
     return f"{whole(count)} {one if count == 1 else many or one + 's'}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from backends.deferred import FRAMEWORK, NO_DTYPE, deferred, uncollected
 from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError, DataError, Fault
 from mindprint.tokens.rows import Row, Stream
@@ -60,15 +61,20 @@ class Renderer:
         """The renderer of the model in `folder`, from local files, running no code of theirs."""
         # Without a framework beside it transformers advises to install one, which is not needed.
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-        from transformers import AutoTokenizer
-        from transformers.utils import logging
+        with deferred(*FRAMEWORK), uncollected():  # its modules name it; no tokenizer here needs it
+            from transformers import AutoConfig, AutoTokenizer
+            from transformers.utils import logging
 
         spoken = logging.get_verbosity()
         logging.set_verbosity_error()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            with deferred(*FRAMEWORK), uncollected():  # the family's own modules are imported here
+                local = {"local_files_only": True, "trust_remote_code": False}
+                try:
+                    config = AutoConfig.from_pretrained(folder, **local, **NO_DTYPE)
+                except (ValueError, OSError):  # an unknown family, which may have a tokenizer
+                    config = None
+                tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
         except Exception as error:  # what reads tokenizer.json raises no narrower type
             raise _no_tokenizer(folder, error) from error
         finally:

@@ -8,22 +8,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from timing import data, flops, topic
 from timing.comparisons import Comparison, Side
-from timing.measured import STEPPED, Measured, Run
+from timing.measured import STEPPED, Measured, Operations, Run
 from timing.models import SHAPES, make_model
 from timing.process import timed
 from timing.protocol import Spec
-
-EPOCHS = {"sft": 1, "dpo": 2}
-"""Over the data: DPO's reference pass is once for two epochs."""
+from timing.sides.rows import EPOCHS, batch_of, order
 
 STEPS: dict[str, dict[str, tuple[int, int]]] = {
-    "small": {"sft": (20, 120), "dpo": (20, 80), "prefix": (0, 12)},
-    "large": {"sft": (2, 6), "dpo": (2, 4), "prefix": (0, 4)},
+    "small": {"sft": (4, 64), "dpo": (2, 32), "prefix": (0, 12)},
+    "large": {"sft": (1, 4), "dpo": (2, 4), "prefix": (0, 4)},
     "0.5b": {"sft": (4, 24), "dpo": (4, 14), "prefix": (0, 8)},
     "7b": {"sft": (4, 14), "dpo": (4, 10), "prefix": (0, 6)},
 }
+EVERY_SECOND = ("large",)
+"""Models on which a peer takes part in every second repeat only: a step of its takes so long that
+what else the machine does hardly shows."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Asked:
     threads: int = 2
     device: str = "cpu"
     dtype: str = "float32"
-    order: str = "file"
+    order: str = "buckets"
     steps: tuple[int, int] | None = None
     peaks: bool = False
 
@@ -56,8 +59,8 @@ def measure(one: Comparison, size: str, asked: Asked) -> Measured:
     """Every side of a comparison, `asked.repeats` times. Raises WorkerFailed."""
     steps = step_counts(one, size, asked)
     path = model(asked, size)
-    runs = tuple(made(one, str(path), steps, asked))
-    each, ratio = counted(one, path, steps)
+    every = 2 if size in EVERY_SECOND and one.kind in STEPPED else 1
+    runs = tuple(made(one, str(path), steps, asked, every))
     return Measured(
         kind=one.kind,
         backend=one.backend,
@@ -69,9 +72,19 @@ def measure(one: Comparison, size: str, asked: Asked) -> Measured:
         steps=steps,
         sides=tuple(side.name for side in one.sides),
         runs=runs,
-        flops=each,
-        flops_ratio=ratio,
+        check=check(one, str(path), steps, asked),
+        operations=counted(one, path, steps, asked),
     )
+
+
+def check(one: Comparison, path: str, steps: tuple[int, int], asked: Asked) -> Run | None:
+    """mindprint once more over the fewer steps, its rows in the file's order, so that its losses
+    can be held against a peer's; None where no peer tells its losses or the order is that one."""
+    told = any(side.losses for side in one.sides[1:])
+    if asked.peaks or asked.order == "file" or not told:
+        return None
+    tell(f"{one.kind} {one.backend} {Path(path).name}: losses in the file's order")
+    return once(one, one.sides[0], path, steps[0], replace(asked, order="file"))
 
 
 def step_counts(one: Comparison, size: str, asked: Asked) -> tuple[int, int]:
@@ -84,14 +97,17 @@ def step_counts(one: Comparison, size: str, asked: Asked) -> tuple[int, int]:
     return found
 
 
-def made(one: Comparison, path: str, steps: tuple[int, int], asked: Asked) -> Iterator[Run]:
-    """The runs, side after side within each step count within each repeat."""
+def made(
+    one: Comparison, path: str, steps: tuple[int, int], asked: Asked, every: int
+) -> Iterator[Run]:
+    """The runs, side after side within each step count within each repeat; the peers' in the first
+    of `every` repeats."""
     counts = steps if one.kind in STEPPED and not asked.peaks else steps[1:]
     for repeat in range(asked.repeats):
         for count in counts:
-            for side in one.sides:
+            for side in one.sides[: None if repeat % every == 0 else 1]:
                 yield once(one, side, path, count, asked)
-                tell(f"{one.kind} {one.backend} {Path(path).name}: {repeat + 1}/{asked.repeats}")
+            tell(f"{one.kind} {one.backend} {Path(path).name}: {repeat + 1}/{asked.repeats}")
 
 
 def once(one: Comparison, side: Side, path: str, count: int, asked: Asked) -> Run:
@@ -112,7 +128,7 @@ def once(one: Comparison, side: Side, path: str, count: int, asked: Asked) -> Ru
         dtype=asked.dtype,
         threads=asked.threads,
     )
-    if side.module == "mindprint_train" and asked.order != "file":
+    if side.module == "mindprint_train":
         spec = replace(spec, options={"order": asked.order})
     options = {**spec.options, **side.changes.get("options", {})}
     found = timed(side.module, replace(spec, **{**side.changes, "options": options}))
@@ -134,31 +150,40 @@ def samples(one: Comparison, count: int) -> list[data.Sample]:
     return data.draw(one.trains, count * Spec.batch // EPOCHS[one.trains], lengths=lengths)
 
 
-def counted(one: Comparison, path: Path, steps: tuple[int, int]) -> tuple[float, float]:
-    """Operations of a step (with its part of DPO's reference pass), and how many times as many
-    they are with each row whole."""
+def counted(one: Comparison, path: Path, steps: tuple[int, int], asked: Asked) -> Operations | None:
+    """Of one step of mindprint's, with its part of DPO's reference pass (not in `prefix`)."""
     if one.kind not in (*STEPPED, "prefix"):
-        return 0.0, 0.0
-    sizes = flops.Model.read(path)
-    if one.kind == "prefix":
-        shared, whole = (
-            flops.step(
-                sizes, flops.tokens(samples(one, steps[1]), shared=way), Spec.rank, Spec.targets
-            )
-            for way in (True, False)
-        )
-        return EPOCHS["dpo"] * shared / steps[1], whole / shared
-    few, many = (work(one, sizes, count) for count in steps)
-    return (many - few) / (steps[1] - steps[0]), 0.0
+        return None
+    model = flops.Counted.read(path, Spec.rank, Spec.targets)
+    few, many = (work(one, model, count, asked) if count else Operations() for count in steps)
+    each = (many - few) / (steps[1] - steps[0])
+    if one.kind != "prefix":
+        return each
+    real = samples(one, steps[1])
+    ways = [model.step(flops.tokens(real, whole=whole)) for whole in (True, False)]
+    return replace(each, ratio=ways[0] / ways[1])
 
 
-def work(one: Comparison, sizes: flops.Model, count: int) -> int:
-    """Operations of a whole run of `count` steps."""
-    fed = flops.tokens(samples(one, count))
-    steps = EPOCHS[one.kind] * flops.step(sizes, fed, Spec.rank, Spec.targets)
-    if one.kind == "sft":
-        return steps
-    return steps + flops.reference(sizes, fed, Spec.rank, Spec.targets)
+def work(one: Comparison, model: flops.Counted, count: int, asked: Asked) -> Operations:
+    """Of a whole run of `count` steps."""
+    rows, epochs = samples(one, count), EPOCHS[one.trains]
+    spec = Spec(one.trains, "", "", "", steps=count, options={"order": asked.order})
+    reference = np.zeros((len(rows), 2), np.float32) if one.trains == "dpo" else None
+    batches = [
+        batch_of([rows[place] for place in places], reference, places)
+        for places in order(rows, spec)
+    ]
+    once = flops.tokens(rows)
+    real = replace(
+        once, fed=epochs * once.fed, seen=epochs * once.seen, headed=epochs * once.headed
+    )
+    each = [real, flops.padded(real, batches)]
+    found = [float(model.step(tokens)) for tokens in each]
+    if one.kind == "dpo":
+        found = [
+            sum_ + model.forward(tokens) / epochs for sum_, tokens in zip(found, each, strict=True)
+        ]
+    return Operations(*found)
 
 
 def tell(text: str) -> None:

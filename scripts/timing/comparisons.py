@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -15,11 +15,13 @@ INSTALL = "pip install -e '.[bench]'"
 
 @dataclass(frozen=True)
 class Side:
-    """A worker under `timing.sides`, with what is different in its spec."""
+    """A worker under `timing.sides`, with what is different in its spec. `losses`: a peer's, that
+    it tells each step's and that they can be equal to mindprint's."""
 
     name: str
     module: str
     changes: dict[str, Any] = field(default_factory=dict)
+    losses: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,20 @@ TRAIN = Side("mindprint", "mindprint_train")
 ANSWERS = Side("mindprint", "mindprint_answers")
 TOPIC = Side("mindprint", "mindprint_topic")
 PREFIX = (TRAIN, Side("each row whole", "mindprint_train", {"options": {"sharing": False}}))
+TRL_SIDE = Side("TRL", "trl_train", losses=True)
+PRECOMPUTED = {"reference": "precomputed"}
 TRL = ("trl", "peft", "datasets")
 
 COMPARISONS = (
-    Comparison("sft", "torch", (TRAIN, Side("TRL", "trl_train")), TRL),
+    Comparison("sft", "torch", (TRAIN, TRL_SIDE), TRL),
     Comparison("sft", "mlx", (TRAIN, Side("mlx-lm", "mlx_lm_sft")), ("mlx-lm",)),
     Comparison(
         "dpo",
         "torch",
         (
             TRAIN,
-            Side("TRL", "trl_train"),
-            Side("TRL, reference precomputed", "trl_train", {"reference": "precomputed"}),
+            TRL_SIDE,
+            replace(TRL_SIDE, name="TRL, reference precomputed", changes=PRECOMPUTED),
         ),
         TRL,
     ),

@@ -94,7 +94,7 @@ def compare(
     items: Sequence[QuizItem] = curriculum.topics[0].quiz[:QUESTIONS]
     renderer = Renderer.open(MODEL)
     base: Any = Unstopped(session) if forced else session
-    ways = [Examiner(way, renderer, curriculum, config) for way in (base, OneByOne(base))]  # type: ignore[arg-type]
+    ways = [Examiner(way, renderer, curriculum, config) for way in (base, OneByOne(base))]
     texts = [[answer.text for answer in way.ask(items).answers] for way in ways]
     if texts[0] != texts[1]:
         raise SystemExit("the two ways do not answer alike: their times cannot be compared")

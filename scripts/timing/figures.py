@@ -39,8 +39,10 @@ def per_step(first: tuple[int, float], second: tuple[int, float]) -> float:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """How many times as fast, repeat by repeat, since each pair ran side by side."""
-    return Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
+    """How many times as fast, repeat by repeat, since each pair ran side by side. Where the second
+    side took part in every second repeat, its time stands for the next repeat too."""
+    beside = [theirs[place * len(theirs) // len(ours)] for place in range(len(ours))]
+    return Spread.of([their / our for our, their in zip(ours, beside, strict=True)])
 
 
 @dataclass(frozen=True)

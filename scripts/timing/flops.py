@@ -1,120 +1,63 @@
-"""Floating-point operations that a training step cannot do without, counted from shapes.
+"""Floating-point operations of the benchmark's steps, counted as `mindprint plan` counts a run's.
 
-A product of [m, k] and [k, n] is 2 m k n. Only real tokens count, padding does not. Normalisation,
-softmax, activations and the optimizer are left out: they are few beside the products.
+Needed: real tokens, a pair's prompt once where it is shared, and of the last block's output and
+feed-forward layers only the positions that are read. Done: the same with the padding that went
+through the model. Normalisation, softmax, activations and the optimizer are left out of both.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from backends import prefix
+from backends.contract import Batch
+from mindprint.footprint import read_sizes
+from mindprint.memory.operations import Tokens, forward, of_pair, of_row, step
+from mindprint.memory.shape import Factors, Shape, factors, read_shape
+from mindprint.tokens.lessons import Pair
 from timing.data import Sample
+from timing.sides.rows import rows_of
 
 
 @dataclass(frozen=True)
-class Model:
-    """Sizes as a configuration names them; `kv` and `queries`: width of all key and query heads."""
+class Counted:
+    """A model with the adapter that trains."""
 
-    hidden: int
-    inner: int
-    layers: int
-    queries: int
-    kv: int
-    vocabulary: int
+    shape: Shape
+    adapter: Factors
 
     @classmethod
-    def read(cls, folder: Path | str) -> Self:
-        """From `config.json`. Raises KeyError for a model of another form."""
-        tree: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text("utf-8"))
-        size = tree.get("head_dim") or tree["hidden_size"] // tree["num_attention_heads"]
-        return cls(
-            hidden=tree["hidden_size"],
-            inner=tree["intermediate_size"],
-            layers=tree["num_hidden_layers"],
-            queries=size * tree["num_attention_heads"],
-            kv=size * tree["num_key_value_heads"],
-            vocabulary=tree["vocab_size"],
-        )
+    def read(cls, folder: Path, rank: int, targets: Sequence[str]) -> Self:
+        """Off the headers of its files. Raises ModelError."""
+        sizes = read_sizes(folder)
+        return cls(read_shape(folder, sizes), factors(sizes, rank, tuple(targets)))
 
-    @property
-    def layer(self) -> int:
-        """Weights of one block's linear layers."""
-        return self.into_attention + self.queries * self.hidden + 3 * self.hidden * self.inner
+    def step(self, tokens: Tokens) -> int:
+        """Forward and backward of LoRA's training."""
+        return step(self.shape, self.adapter, tokens)
 
-    @property
-    def into_attention(self) -> int:
-        """Weights of one block's query, key and value layers."""
-        return self.hidden * (self.queries + 2 * self.kv)
-
-    def widths(self, targets: Sequence[str]) -> int:
-        """Inputs and outputs of the named linear layers of one block, added up."""
-        found = {
-            "q_proj": (self.hidden, self.queries),
-            "k_proj": (self.hidden, self.kv),
-            "v_proj": (self.hidden, self.kv),
-            "o_proj": (self.queries, self.hidden),
-            "gate_proj": (self.hidden, self.inner),
-            "up_proj": (self.hidden, self.inner),
-            "down_proj": (self.inner, self.hidden),
-        }
-        return sum(sum(found[target]) for target in targets)
+    def forward(self, tokens: Tokens) -> int:
+        """A pass of the reference: the policy as the stage begins, its adapter with it."""
+        return forward(self.shape, self.adapter, tokens)
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """What goes through a model: `fed` real tokens, `seen` pairs of a token and one it attends to
-    (itself among them), `headed` positions whose next token is a target."""
-
-    fed: int
-    seen: int
-    headed: int
-
-    def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(self.fed + other.fed, self.seen + other.seen, self.headed + other.headed)
+def tokens(samples: Sequence[Sample], *, whole: bool = False) -> Tokens:
+    """Real ones; a pair's prompt once where it is shared, unless `whole`."""
+    rows = map(rows_of, samples)
+    found = (
+        of_pair(Pair(*one)) if len(one) == 2 and not whole else sum(map(of_row, one), Tokens())
+        for one in rows
+    )
+    return sum(found, Tokens())
 
 
-def tokens(samples: Sequence[Sample], *, shared: bool = False) -> Tokens:
-    """Of whole rows, or with each prompt once for all its answers (`shared`).
-
-    The last token of a row predicts nothing and is counted all the same.
-    """
-    found = Tokens(0, 0, 0)
-    for sample in samples:
-        before, times = len(sample.prompt), 1 if shared else len(sample.answers)
-        found += Tokens(times * before, times * before * (before + 1) // 2, 0)
-        for answer in sample.answers:
-            own = len(answer)
-            found += Tokens(own, own * before + own * (own + 1) // 2, own)
-    return found
-
-
-def forward(model: Model, one: Tokens) -> int:
-    """Without an adapter: linear layers, scores and mixed values, head on what is trained."""
-    body = 2 * model.layers * model.layer * one.fed
-    attention = 4 * model.layers * model.queries * one.seen
-    return body + attention + 2 * model.hidden * model.vocabulary * one.headed
-
-
-def step(model: Model, one: Tokens, rank: int, targets: Sequence[str]) -> int:
-    """Forward and backward of a step that trains LoRA alone.
-
-    The base is frozen: on the way back its layers need the gradient of their inputs only, and the
-    first block's query, key and value layers not even that. Attention has two products on the way
-    and four on the way back. LoRA's factors need both gradients.
-    """
-    adapter = 2 * model.layers * rank * model.widths(targets) * one.fed
-    linear = 2 * model.layers * model.layer * one.fed
-    spared = 2 * model.into_attention * one.fed
-    attention = 4 * model.layers * model.queries * one.seen
-    head = 2 * model.hidden * model.vocabulary * one.headed
-    return 2 * (linear + head) - spared + 3 * attention + 3 * adapter
-
-
-def reference(model: Model, one: Tokens, rank: int, targets: Sequence[str]) -> int:
-    """A forward pass of the policy as the stage begins, its adapter with it."""
-    adapter = 2 * model.layers * rank * model.widths(targets) * one.fed
-    return forward(model, one) + adapter
+def padded(real: Tokens, batches: Iterable[Batch]) -> Tokens:
+    """`real` with the padding of `batches`, whose prompts are shared as the backends share them."""
+    fed = 0
+    for batch in batches:
+        found = prefix.shared(batch)
+        fed += batch.ids.size if found is None else found.tokens
+    return replace(real, fed=fed)

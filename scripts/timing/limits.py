@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from mindprint.memory.shape import Shape
 from timing import flops
 from timing.compare import Asked, model
 from timing.process import timed
@@ -29,7 +30,7 @@ class Limit:
 
     @property
     def key(self) -> tuple[str, ...]:
-        return (self.size, self.backend, self.device, self.dtype)
+        return (self.size, self.backend, self.device, self.dtype, str(self.threads))
 
     @property
     def best(self) -> tuple[str, float]:
@@ -62,13 +63,13 @@ def limit(backend: str, size: str, asked: Asked) -> Limit:
         device=asked.device,
         dtype=asked.dtype,
         threads=asked.threads,
-        options={"sizes": sizes(flops.Model.read(path))},
+        options={"sizes": sizes(flops.Counted.read(path, Spec.rank, Spec.targets).shape)},
     )
     rates = timed("products", spec).outcome.details["rates"]
     return Limit(backend, size, asked.device, asked.dtype, asked.threads, rates)
 
 
-def sizes(one: flops.Model) -> list[tuple[int, int, int]]:
+def sizes(one: Shape) -> list[tuple[int, int, int]]:
     """[m, k] x [k, n]: squares, and the model's own products as a step of four rows has them."""
     own = [
         (TOKENS, one.hidden, one.queries),

@@ -27,10 +27,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Operations:
+    """Floating-point operations, `needed` and, with the padding that went through, `done`.
+    `ratio`: needed with a prompt run for each row, over needed with shared ones (`prefix`)."""
+
+    needed: float = 0.0
+    done: float = 0.0
+    ratio: float = 0.0
+
+    def __sub__(self, other: Operations) -> Operations:
+        return Operations(self.needed - other.needed, self.done - other.done)
+
+    def __truediv__(self, count: int) -> Operations:
+        return Operations(self.needed / count, self.done / count)
+
+
+@dataclass(frozen=True)
 class Measured:
     """`sides`: mindprint first. `steps`: the two step counts, 0 where there are none. `runs`: in
-    the order they were made. `flops`: of a step with its part of the reference pass, 0 where they
-    are not counted; `flops_ratio`: of prompts run for each row over shared ones (`prefix`)."""
+    the order they were made. `check`: mindprint over the fewer steps with its rows in the file's
+    order, where the others are not. `operations`: of a step of mindprint's with its part of the
+    reference pass, None where they are not counted."""
 
     kind: str
     backend: str
@@ -42,13 +59,14 @@ class Measured:
     steps: tuple[int, int]
     sides: tuple[str, ...]
     runs: tuple[Run, ...]
-    flops: float = 0.0
-    flops_ratio: float = 0.0
+    check: Run | None = None
+    operations: Operations | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
         """What another measurement of the same replaces."""
-        return (self.kind, self.size, self.backend, self.device, self.dtype, self.order)
+        settled = (self.kind, self.size, self.backend, self.device, self.dtype, self.order)
+        return (*settled, str(self.threads), *self.sides)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "figures": self.figures()}
@@ -56,9 +74,16 @@ class Measured:
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
         own = {name: value for name, value in tree.items() if name != "figures"}
-        runs = tuple(Run.from_json(run) for run in own["runs"])
+        check, operations = own.pop("check"), own.pop("operations")
         return cls(
-            **{**own, "steps": tuple(own["steps"]), "sides": tuple(own["sides"]), "runs": runs}
+            **{
+                **own,
+                "steps": tuple(own["steps"]),
+                "sides": tuple(own["sides"]),
+                "runs": tuple(Run.from_json(run) for run in own["runs"]),
+                "check": check and Run.from_json(check),
+                "operations": operations and Operations(**operations),
+            }
         )
 
     def of(self, side: str, steps: int | None = None) -> list[Run]:
@@ -96,7 +121,7 @@ class Measured:
         return Spread.of([one for one in found if one]) if all(found) else None
 
     def ratio(self, peer: str) -> Spread:
-        """How many times as fast mindprint is."""
+        """How many times as fast mindprint is; each of its runs against the peer's beside it."""
         return figures.ratios(self.seconds(self.sides[0]), self.seconds(peer))
 
     def above(self, side: str) -> Spread | None:
@@ -115,9 +140,14 @@ class Measured:
         return figures.proof(self.last(self.sides[0]), self.last(peer), ids=ids)
 
     def parted(self, peer: str) -> float | None:
-        if self.kind not in ("sft", "dpo", "prefix") or self.order != "file":
+        """The largest difference of a step's loss over the loss, both with the same rows in the
+        same steps; None where it cannot be told."""
+        ours, theirs = self.last(self.sides[0]), self.of(peer)
+        if self.check is not None:
+            ours, theirs = self.check.outcome, self.of(peer, self.check.steps)
+        elif self.kind in STEPPED and self.order != "file":
             return None
-        return figures.parted(self.last(self.sides[0]), self.last(peer))
+        return figures.parted(ours, theirs[-1].outcome) if theirs else None
 
     def figures(self) -> dict[str, Any]:
         """What is read off the runs, for the JSON file; it is worked out anew when read back."""

@@ -39,7 +39,8 @@ LIBRARIES = {"torch": ("torch", "transformers", "peft"), "mlx": ("mlx", "mlx-lm"
 @dataclass(frozen=True)
 class Case:
     """`kind`: sft or dpo, or answers: `batch` prompts answered with `answer` tokens; or nothing:
-    the model opened and run once over a few tokens. Every row has `prompt` and `answer` tokens."""
+    the model opened and run once over a few tokens. Every row has `prompt` and `answer` tokens;
+    prompts to be answered begin with the same `shared`."""
 
     size: str
     backend: str
@@ -49,12 +50,16 @@ class Case:
     answer: int = 60
     checkpointing: bool = False
     targets: tuple[str, ...] = TARGETS
+    dtype: str = "float32"
+    shared: int = 0
 
     def named(self) -> str:
         saving = ", checkpointing" if self.checkpointing else ""
         adapted = "" if self.targets == TARGETS else f", {len(self.targets)} targets"
         rows = f"{self.batch} x ({self.prompt} + {self.answer})"
-        return f"{self.backend} {self.size} {self.kind} {rows}{saving}{adapted}"
+        low = "" if self.dtype == "float32" else f", {self.dtype}"
+        same = f", {self.shared} shared" if self.shared else ""
+        return f"{self.backend} {self.size} {self.kind} {rows}{same}{saving}{adapted}{low}"
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,16 @@ def cases(backends: Sequence[str], sizes: Sequence[str]) -> Iterator[Case]:
         for kind in ("sft", "dpo"):
             yield Case("wide", backend, kind, batch=8)
             yield Case("deep", backend, kind, prompt=240)
+        yield Case("deep", backend, "sft", batch=2, prompt=440, answer=240)
         yield Case("wide", backend, "sft", batch=8, targets=("q_proj", "up_proj", "down_proj"))
         yield Case("wide", backend, "sft", batch=8, checkpointing=True)
+        yield Case("wide", backend, "sft", batch=8, dtype="bfloat16")
         yield Case("wide", backend, "answers", batch=32)
+        yield Case("wide", backend, "answers", batch=32, prompt=440, shared=400)
+        if "large" in sizes:
+            yield Case("large", backend, "sft", checkpointing=True)
+            yield Case("large", backend, "sft", dtype="bfloat16")
+            yield Case("large", backend, "answers", batch=12, answer=64)
 
 
 def measured(case: Case, folder: Path) -> Found:
@@ -124,15 +136,18 @@ def _run(case: Case, folder: Path) -> int:
 
     Renderer.open(folder)
     get(case.backend).availability()
-    session = get(case.backend).open(ModelSpec(str(folder), device="cpu", longest_row=4096))
+    dtype: Any = case.dtype
+    spec = ModelSpec(str(folder), dtype=dtype, device="cpu", longest_row=4096)
+    session = get(case.backend).open(spec)
     try:
         session.adapters.add(AdapterSpec(rank=8, alpha=16, targets=case.targets), "measured")
         session.logprobs(pad([_row(np.random.default_rng(0), 4, 4)]))
         loaded = resident()
         if case.kind == "answers":
-            prompts = [
-                _row(np.random.default_rng(n), case.prompt, 1).ids for n in range(case.batch)
-            ]
+            first = _row(np.random.default_rng(case.batch), case.shared, 1).ids[: case.shared]
+            own = case.prompt - case.shared
+            rows = (_row(np.random.default_rng(n), own, 1) for n in range(case.batch))
+            prompts = [(*first, *row.ids) for row in rows]
             session.generate(prompts, GenerateSpec(case.answer, (), batch_size=case.batch))
         elif case.kind != "nothing":
             _steps(session, case)
@@ -166,7 +181,7 @@ def estimate(case: Case, folder: Path) -> dict[str, int]:
     """What `mindprint plan` would say, by part."""
     from mindprint.memory.estimate import Estimate, Place
 
-    place = Place(case.backend, "cpu", "float32")
+    place = Place(case.backend, "cpu", case.dtype)
     made = Estimate.of(*_planned(case), folder, place)
     if case.kind == "answers":
         need = made.evaluation()
@@ -181,6 +196,7 @@ def _planned(case: Case) -> tuple[Any, Any]:
     """A plan of one topic with just those rows, and the settings."""
     from mindprint.config import resolve
     from mindprint.curriculum.records import Topic
+    from mindprint.evals.lengths import QUIZ, Asking, Call
     from mindprint.plan import Plan, PlannedStage
     from mindprint.tokens.lessons import Lesson
 
@@ -198,7 +214,8 @@ def _planned(case: Case) -> tuple[Any, Any]:
     kind: Any = "dpo" if case.kind == "dpo" else "sft"
     stage = PlannedStage("measured", kind, case.batch, 0, 0, 1, 1, 1, True)
     width = case.prompt + case.answer
-    plan = Plan((stage,), (lesson,), (), case.batch, 0, 0, width, 0, longest_asked=width)
+    asked = Asking((Call(QUIZ, (case.prompt,) * case.batch, case.shared),))
+    plan = Plan((stage,), (lesson,), (), case.batch, 0, 0, width, 0, asked=asked)
     return plan, resolve(None, settings).config
 
 

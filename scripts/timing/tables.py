@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from timing.figures import Spread
 from timing.limits import Limit
@@ -59,16 +60,31 @@ def _said(found: Sequence[Measured]) -> list[str]:
         for name, version in one.last(side).versions.items()
     }
     ways = sorted({f"{one.device}, {one.dtype}, {one.threads} threads" for one in found})
-    repeats = sorted({len(one.of(one.sides[0])) for one in found})
-    told = f"Medians of {', '.join(map(str, repeats))} (least to most); {'; '.join(ways)}"
+    told = f"Medians (least to most) of {'; '.join(map(_repeats, found))}. {'; '.join(ways)}"
     return [*lines, *sorted(notes), "", f"{told}; {', '.join(sorted(used))}."]
+
+
+def _repeats(one: Measured) -> str:
+    """How often each side ran, and over how many steps."""
+    counts = [len(one.of(side)) for side in one.sides]
+    told = f"{counts[0]} repeat{'s' if counts[0] > 1 else ''}"
+    peers = "" if len(set(counts)) == 1 else f", {counts[1]} of the peers'"
+    steps = ""
+    if one.kind in STEPPED:
+        steps = f" at {one.steps[0]} and {one.steps[1]} steps"
+    elif one.steps[1]:
+        steps = f" of {one.steps[1]} steps"
+    return f"{_model(one)} {one.backend} {told}{peers}{steps}"
 
 
 def _proofs(one: Measured, peer: str) -> list[str]:
     found = [f"{'; '.join(one.proof(peer).lines)}."]
     parted = one.parted(peer)
     if parted is not None:
-        found.append(f"losses, step by step, differ by {parted:.1e} of the loss at most.")
+        same = (
+            "" if one.check is None else f" (its own {one.check.steps} steps in the file's order)"
+        )
+        found.append(f"losses, step by step, differ by {parted:.1e} of the loss at most{same}.")
     if one.kind in (*STEPPED, "prefix"):
         inside = [(side, one.inside(side)) for side in (one.sides[0], peer)]
         told = [f"{side} {spread.median:.3g} s" for side, spread in inside if spread]
@@ -79,10 +95,11 @@ def _proofs(one: Measured, peer: str) -> list[str]:
 
 
 def _of_the_count(one: Measured, peer: str) -> str:
-    if one.untold():
+    if one.untold() or one.operations is None:
         return one.untold()
-    share = one.ratio(peer).median / one.flops_ratio
-    return f"counted operations would make it {one.flops_ratio:.2f}: {share:.0%} of that reached."
+    ratio = one.operations.ratio
+    share = one.ratio(peer).median / ratio
+    return f"counted operations would make it {ratio:.2f}: {share:.0%} of that reached."
 
 
 def memory(found: Sequence[Measured]) -> str:
@@ -98,27 +115,47 @@ def memory(found: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
+def estimates(found: Sequence[dict[str, Any]]) -> str:
+    """What `mindprint plan` says a process takes, beside the peak it had."""
+    heads = ["work", "above the loaded model, MiB", "measured, MiB", "planned, MiB", "off by"]
+    lines = [_line(heads), _line(["---"] + ["---:"] * 4)]
+    for one in found:
+        above = (one["peak"] - one["loaded"]) / MIB
+        planned = one["planned"] / MIB
+        cells = [f"{above:.0f}", f"{one['peak'] / MIB:.0f}", f"{planned:.0f}", f"{one['off']:+.1%}"]
+        lines.append(_line([one["name"], *cells]))
+    return "\n".join(lines)
+
+
 def limits(rates: Sequence[Limit], found: Sequence[Measured]) -> str:
     """Shares of the limit, and the products that it was found with."""
-    heads = ["model", "backend", "work", "GFLOP a step", "seconds a step", "GFLOP/s", "of the best"]
-    lines = [_line(heads), _line(["---"] * 3 + ["---:"] * 4)]
+    heads = ["model", "backend", "work", "seconds a step", "GFLOP needed", "done"]
+    heads += ["GFLOP/s needed", "done", "of the best, needed", "done"]
+    lines = [_line(heads), _line(["---"] * 3 + ["---:"] * 7)]
     for limit in rates:
         for one in found:
-            if limit.key == one.key[1:5] and one.flops and not one.untold():
+            if (
+                limit.key == (*one.key[1:5], one.key[6])
+                and one.kind in STEPPED
+                and not one.untold()
+            ):
                 lines.append(_line(_shares(limit, one)))
     return "\n".join([*lines, *(line for limit in rates for line in ("", _rates(limit)))])
 
 
 def _shares(limit: Limit, one: Measured) -> list[str]:
+    if one.operations is None:
+        raise ValueError(f"{one.kind}: the operations of a step were not counted")
     seconds = Spread.of(one.seconds(one.sides[0])).median
+    counts = (one.operations.needed, one.operations.done)
     return [
         _model(one),
         one.backend,
         one.kind,
-        f"{one.flops / 1e9:.2f}",
         f"{seconds:.3g}",
-        f"{one.flops / seconds / 1e9:.0f}",
-        f"{limit.share(one.flops, seconds):.0%}",
+        *(f"{count / 1e9:.2f}" for count in counts),
+        *(f"{count / seconds / 1e9:.0f}" for count in counts),
+        *(f"{limit.share(count, seconds):.0%}" for count in counts),
     ]
 
 

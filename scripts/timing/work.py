@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+
+from backends.resident import peak, resident
+
+__all__ = ["Work", "peak", "resident", "versions"]
 
 
 @dataclass
@@ -33,25 +33,6 @@ class Work:
     @property
     def details(self) -> dict[str, Any]:
         return {"digest": self.digest}
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory now."""
-    return int(psutil.Process().memory_info().rss)
-
-
-def peak() -> int:
-    """The most bytes that this program ever had in memory.
-
-    On Linux as the kernel counts it for this program alone: `ru_maxrss` outlives exec, so that a
-    worker started by a large process would report its parent's.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        found = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(found[0].split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def versions(*packages: str) -> dict[str, str]:

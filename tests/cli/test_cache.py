@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mindprint.cache import PLACE
+from mindprint.cli import cached, execute
 from mindprint.disk.sealed import read_json
 from tests.cli.conftest import Mindprint
 from tests.cli.test_train import train
@@ -40,3 +41,32 @@ def test_a_second_run_asks_the_base_nothing(
     emptied = mindprint("doctor", "--no-probe", "--clear-cache")
     assert "2 entries removed" in emptied.err and emptied.code == 0
     assert not list((tmp_path / "cache").glob("*.json"))
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_model_is_opened(
+    mindprint: Mindprint,
+    curriculum: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PLACE, "~nosuchuser/x")
+    monkeypatch.setattr(execute, "open_model", lambda _: pytest.fail("the model was opened"))
+    refused = train(mindprint, curriculum, model, tmp_path / "out")
+    assert refused.code == 2 and PLACE in refused.err and "~nosuchuser/x" in refused.err
+    assert not (tmp_path / "out").exists()
+    assert mindprint("doctor", "--no-probe").code == 2
+
+
+def test_without_a_home_it_is_said_that_there_is_none(
+    mindprint: Mindprint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (PLACE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    found = mindprint("doctor", "--no-probe", "--json")
+    assert found.code == 0 and "no home folder" in found.tree["cache"]["because"]
+    assert "no home folder" in cached.told(found.tree["cache"])[2]
+    cache, said = cached.for_run(wanted=True)
+    assert cache is None and len(said) == 1 and "no home folder" in said[0]
+    assert cached.for_run(wanted=False) == (None, ())

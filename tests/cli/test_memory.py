@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +14,15 @@ import pytest
 from backends.room import Room
 from mindprint import probe
 from mindprint.cli import execute, memory
+from mindprint.inputs import read_inputs
 from tests.cli.conftest import Mindprint
 from tests.cli.test_train import QUICK
 
 MIB = 1 << 20
+
+
+def _always(value: bool, **_: object) -> bool:
+    return value
 
 
 @pytest.fixture
@@ -40,8 +49,13 @@ def test_the_plan_says_what_each_part_takes_and_that_time_was_not_measured(
         assert "at most: process" in line and "weights" in line
     assert "free of this machine's memory" in said or "container's limit" in said
     assert "time not measured" in " ".join(said.split())
-    parts = need(mindprint, curriculum, *asked)
-    for part in parts.values():
+    assert "floating-point, of training alone: sft " in " ".join(said.split())
+    assert "of native steps" not in said
+    by_trl = mindprint("plan", curriculum, *asked, "--set", "run.engine=trl").out
+    assert "of native steps" in " ".join(by_trl.split())
+    tree = mindprint("plan", curriculum, *asked, "--json").tree
+    assert tree["operations"]["sft"] > 0 and set(tree["operations"]) == {"sft", "dpo"}
+    for part in tree["memory"]["parts"]:
         made_of = ("framework", "weights", "adapters", "passes")
         assert part["total"] == sum(part[key] for key in made_of)
 
@@ -123,8 +137,50 @@ def test_a_run_that_grew_too_large_is_told_how_it_can_go_on(
     leave(monkeypatch, MIB)
     said = mindprint("resume", stopped)
     assert said.code == 2
-    assert "no room for" in said.error and "--fork NEW" in said.error
+    assert "no room for" in said.error and "use a smaller model" in said.error
     assert "run.memory_check=warn" in said.error
+
+
+def test_the_run_that_would_fit_is_asked_for_as_it_was_asked_for_before(
+    mindprint: Mindprint,
+    stopped: Path,
+    no_model: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A resumed run is told the fork that fits, a fork itself in other settings; nothing is
+    written before, and what is named does as it is typed."""
+    monkeypatch.setattr("mindprint.memory.estimate.framework", lambda _: 0)
+    monkeypatch.setattr("mindprint.memory.room.MARGIN", 0.0)
+    monkeypatch.setattr("mindprint.memory.estimate.DECODED", 1)
+    off = ("--set", "model.gradient_checkpointing=off", "--device", "cpu")
+    own = ("--config", stopped / "config.yaml", "--backend", "torch", *off)
+    small = ("--set", "sft.batch_size=1", "--set", "dpo.batch_size=1")
+    least = need(mindprint, read_inputs(stopped).curriculum, *own, *small)
+    leave(monkeypatch, max(part["total"] for part in least.values()) + 1000)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    resumed = mindprint("resume", stopped, *off)
+    assert resumed.code == 2, resumed.err
+    (typed,) = re.findall(r"in a new run: `mindprint (.+?)`", resumed.error)
+    assert typed.startswith(f"resume {stopped} --fork NEW --device cpu --set ")
+    fork = mindprint("resume", stopped, "--fork", "NEW", *off)
+    assert fork.code == 2, fork.err
+    assert re.findall(r"in a new run: `mindprint (.+?)`", fork.error) == [typed]
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    said = mindprint(*shlex.split(typed))
+    assert "the model was opened" in said.err and "no room for" not in said.err
+
+
+def test_weights_are_counted_in_the_precision_that_the_device_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    material: Any = SimpleNamespace(backend=SimpleNamespace(name="torch"), device="cuda")
+    material.dtype = "auto"
+    for there, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", partial(_always, there))
+        assert memory.place_of(material).dtype == expected
+    material.dtype = "bfloat16"
+    assert memory.place_of(material).dtype == "bfloat16"
 
 
 def test_how_memory_is_met_may_change_as_a_run_goes_on(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from backends.contract import Batch, ModelSpec, Session
 from backends.errors import OutOfMemory
 from mindprint import ledger
 from mindprint.errors import ConfigError, Interrupted, StageError
+from mindprint.evals.exam import Examiner, Said
 from mindprint.events import Event
+from mindprint.exams import EXAM, read_exam
 from mindprint.rundir import RunDir
 from tests.conformance.conftest import ModelFolder
 from tests.runs import curriculum, make_run, tree_bytes
@@ -33,8 +36,21 @@ def opened(backend: str, model: Path) -> Session:
     return get(backend).open(ModelSpec(str(model), dtype="float32", device="cpu"))
 
 
-def test_a_run_leaves_a_whole_folder(tmp_path: Path, backend: str, model: Path) -> None:
+def test_a_run_leaves_a_whole_folder(
+    tmp_path: Path, backend: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    answer = Examiner.answer
+
+    def counted(self: Examiner, prompts: Sequence[Any]) -> list[Said]:
+        asked.append(len(prompts))
+        return answer(self, prompts)
+
+    monkeypatch.setattr(Examiner, "answer", counted)
     made = make_run(tmp_path / "run", model, backend, *KEEP_ALL)
+    # Nothing is asked twice of one state: a base of 8, a topic's 4 before it unless the base
+    # stands, after each of two stages its 4 again and the first topic's 4 once there is a second.
+    assert sum(asked) == made.plan.questions == 8 + (0 + 2 * 4) + (4 + 2 * (4 + 4))
     assert made.result is not None and made.result.status == "finished"
     names = {file.relative_to(made.path).as_posix() for file in made.path.rglob("*")}
     for stage in ("sft", "dpo"):
@@ -46,6 +62,8 @@ def test_a_run_leaves_a_whole_folder(tmp_path: Path, backend: str, model: Path) 
     assert {"config.yaml", "plan.json", "events.jsonl", "ledger.json", "result.json"} <= names
     assert not [name for name in names if "partial" in name or "checkpoints/" in name]
     topics = made.result.topics
+    before = made.path / "topics/unit/chapter/topic-0/before" / EXAM
+    assert read_exam(before) == read_exam(made.path / "base/unit/chapter/topic-0.json")
     assert [topic.attempts for topic in topics] == [1, 1]
     assert set(topics[0].scores) == {"base", "before", "sft", "dpo", "final"}
     rows = {(row.after, row.stage): set(row.scores) for row in made.result.forgetting}

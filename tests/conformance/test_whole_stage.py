@@ -18,7 +18,9 @@ from mindprint.errors import Interrupted, StageError
 from mindprint.events import Event
 from mindprint.fitting import DeviceFull, Fit, training_advice
 from mindprint.job import Job, Rules
+from mindprint.preferences import reference_logprobs
 from mindprint.tokens.batches import BatchPlan, pad, pad_pairs
+from mindprint.tokens.lessons import Pair
 from mindprint.tokens.render import Row
 from mindprint.watch import Watch
 from mindprint.whole_stage import WholeStage
@@ -221,14 +223,29 @@ def test_a_watch_ends_the_stage_early(
     watched = stage("dpo")
     looks = iter(["", "", "the chosen answers fell"])
     monkeypatch.setattr(Watch, "__init__", lambda self: None)
-    monkeypatch.setattr(Watch, "measure", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(Watch, "start", lambda *_: (0.0, 0.0))
     monkeypatch.setattr(Watch, "look", lambda *_: next(looks))
     watched.job = replace(watched.job, watch=Watch())  # type: ignore[call-arg]  # as patched
     kept: list[Any] = []
     progress = watched.run(OfOurOwn(spoil=lambda s, step: kept.append(s.adapters.parameters())))
-    assert progress.stopped == "the chosen answers fell by step 6" and progress.step == 6
+    # a look is due once eight pairs are trained, and a step takes two
+    assert progress.stopped == "the chosen answers fell by step 12" and progress.step == 12
     now = watched.session.adapters.parameters()
-    assert all(np.array_equal(now[name], kept[3][name]) for name in now)
+    assert all(np.array_equal(now[name], kept[7][name]) for name in now)
+
+
+def test_the_watch_begins_with_what_the_reference_said(stage: Callable[[str], Stage]) -> None:
+    """What is taken from the reference is what weighing the answers once more would find, up to
+    the rounding of other batches."""
+    chosen, rejected = rows(1), rows(2)
+    session = stage("dpo").session
+    pairs = [Pair(good, bad) for good, bad in zip(chosen, rejected, strict=True)]
+    watch = Watch(pairs, reference_logprobs(session, pairs, 3), 2, 0, 1)
+    measured = watch.measure(session)
+    assert watch.start(session) == pytest.approx(measured, rel=1e-5)
+    assert watch.look(session, measured) == ""
+    fell = (measured[0] * 0.8, measured[1])
+    assert "the chosen answers' log-probability fell by 25%" in watch.look(session, fell)
 
 
 def test_a_wish_to_stop_and_a_full_device_are_told(stage: Callable[[str], Stage]) -> None:

@@ -22,7 +22,7 @@ from tests.faults.shots import SIX, Moment, Shot, Survey
 HANDOFF = {"torch": "merge", "mlx": "stack"}
 
 CHAIN: tuple[tuple[Moment, int, str], ...] = (
-    ("evaluation", 2, ""),  # the first topic's, before anything is attached
+    ("evaluation", 1, ""),  # the base's, before anything is attached
     ("step", 4, ""),
     ("checkpoint", 1, "written"),  # of step 4: that of step 2 has to serve
     ("reference", 1, ""),

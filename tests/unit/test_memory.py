@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from backends.room import Room
 from mindprint.config import resolve
 from mindprint.curriculum.records import Topic
+from mindprint.evals.lengths import FEW_SHOT, OPEN, QUIZ, Asking, Call
 from mindprint.footprint import read_sizes
 from mindprint.memory import room as rooms
-from mindprint.memory.alive import Body
+from mindprint.memory.alive import KEPT, Body
 from mindprint.memory.estimate import Estimate, Place
 from mindprint.memory.outlook import Outlook, outlook
 from mindprint.memory.room import MARGIN, main_memory
@@ -40,6 +42,7 @@ def row(prompt: int, answer: int, start: int = 3) -> Row:
 
 
 ROWS = (row(200, 300), *(row(60, 40) for _ in range(11)))
+ASKED = Asking((Call(QUIZ, (60,) * 12),), ((100, 40),) * 12)
 PAIRS = tuple(Pair(row(300, 50), row(300, 40)) for _ in range(4))
 
 
@@ -49,7 +52,7 @@ def estimate(
     lesson = Lesson(Topic("t", "", "", (), (), ()), ROWS, (), pairs, 0, 0)
     kinds: tuple[Any, ...] = ("sft", "dpo") if pairs else ("sft",)
     stages = tuple(PlannedStage("t", kind, 12, 0, 0, 1, 1, 1, True) for kind in kinds)
-    plan = Plan(stages, (lesson,), (), 12, 0, 0, 500, 0, longest_asked=100)
+    plan = Plan(stages, (lesson,), (), 12, 0, 0, 500, 0, asked=ASKED)
     config = resolve(None, ["eval.max_tokens=40", "sft.batch_size=8", *settings]).config
     return Estimate.of(plan, config, folder, place or Place("torch", "cpu", "float32"))
 
@@ -212,6 +215,109 @@ def test_where_one_row_is_too_long_its_length_is_named(folder: Path) -> None:
     assert total(replace(alone, limit=named + 8), "sft") > room
 
 
+def words(made: Estimate, size: int) -> tuple[str, ...]:
+    """The settings that the refusal names."""
+    refused = looked(made, size).refused
+    assert refused is not None
+    assert all(f"--set {one}" in refused.hint for one in refused.found.settings)
+    return refused.found.settings
+
+
+def followed(made: Estimate, folder: Path, settings: tuple[str, ...]) -> Estimate:
+    """The same run with these settings besides."""
+    own = [
+        f"sft.batch_size={made.config.sft.batch_size}",
+        f"eval.max_tokens={made.config.eval.max_tokens}",
+        f"model.gradient_checkpointing={made.config.model.gradient_checkpointing}",
+    ]
+    config = resolve(None, [*own, *settings]).config
+    limit = config.sft.max_tokens if any("sft.max_tokens" in one for one in settings) else None
+    dtype = config.model.dtype if config.model.dtype != "auto" else made.place.dtype
+    place = replace(made.place, dtype=dtype)
+    return replace(made, config=config, place=place, limit=limit)
+
+
+def largest(made: Estimate) -> int:
+    return looked(made, 1 << 40).largest.total
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken but what goes by the work: so small a model's is little beside the rest."""
+    monkeypatch.setitem(KEPT, "torch", replace(KEPT["torch"], least=0))
+
+
+GPU = Place("torch", "cuda", "float32")
+OFF = "model.gradient_checkpointing=off"
+FEW = Asking((Call(QUIZ, (60,) * 32), Call(OPEN, (50,) * 32), Call(FEW_SHOT, (900,) * 32, 850)))
+
+
+def test_half_the_weights_are_named_only_with_what_else_it_takes(folder: Path, plain: None) -> None:
+    made = estimate(folder, OFF, place=GPU, pairs=())
+    made = replace(made, plan=replace(made.plan, asked=Asking()))
+    alone = replace(made, config=resolve(None, [OFF, "sft.batch_size=1"]).config)
+    shortest_row = total(replace(alone, limit=201), "sft")
+    settings = words(made, shortest_row - 50_000)  # no row may be cut that far in float32
+    assert settings[0] == "model.dtype=bfloat16" and len(settings) > 1
+    assert largest(followed(made, folder, settings[:1])) > shortest_row - 50_000
+    assert largest(followed(made, folder, settings)) <= shortest_row - 50_000
+
+
+def test_the_few_shot_baseline_is_given_up_before_answers_are_cut(
+    folder: Path, plain: None
+) -> None:
+    made = estimate(folder, OFF, "sft.batch_size=1", place=GPU, pairs=())
+    made = replace(made, plan=replace(made.plan, asked=FEW), limit=250)
+    without = followed(made, folder, ("eval.few_shot=0",)).evaluation().total
+    assert without < made.evaluation().total
+    assert words(made, without) == ("eval.few_shot=0",)
+    made = replace(made, plan=replace(made.plan, asked=Asking(FEW.calls[:2])))
+    short = followed(made, folder, ("eval.max_tokens=300",)).evaluation().total
+    long = ("eval.max_tokens=4000", "sft.batch_size=1", OFF)
+    made = replace(made, config=resolve(None, long).config)
+    assert words(made, short) == ("eval.max_tokens=300",)  # the baseline asks none of these
+
+
+def test_each_call_of_an_evaluation_counts_with_its_own_rows(folder: Path, plain: None) -> None:
+    made = estimate(folder, place=GPU)
+    lone = Asking((Call(QUIZ, (60,) * 32), Call(OPEN, (900,))))
+
+    def needed(asked: Asking) -> int:
+        return replace(made, plan=replace(made.plan, asked=asked)).evaluation().passes
+
+    together = needed(Asking((Call(QUIZ, (900,) * 32),)))
+    assert needed(lone) < together / 4  # one long prompt is no batch of them
+    assert needed(lone) >= needed(Asking(lone.calls[:1]))
+    shared = needed(Asking((Call(FEW_SHOT, (900,) * 32, 850),)))
+    assert needed(lone) < shared < together  # what all begin with runs once, and is held by each
+    assert needed(Asking((), ((900, 10), (60, 40)))) < needed(Asking((), ((900, 10),) * 32))
+
+
+def test_where_nothing_surely_fits_what_may_is_named(folder: Path, plain: None) -> None:
+    made = estimate(folder, OFF, place=replace(GPU, dtype="bfloat16"), pairs=())
+    made = replace(made, plan=replace(made.plan, asked=Asking()))
+    alone = replace(made, config=resolve(None, [OFF, "sft.batch_size=1"]).config)
+    room = round(0.9 * total(replace(alone, limit=201), "sft"))
+    settings = words(made, room)
+    refused = looked(made, room).refused
+    assert refused is not None and "what may fit: `--set" in refused.hint
+    named = looked(followed(made, folder, settings), room)
+    assert named.refused is None and named.largest.total > room
+
+
+def test_what_makes_room_for_one_part_is_told_where_another_has_none(
+    folder: Path, plain: None
+) -> None:
+    heavy = Asking((), ((4000, 4000),) * 32)  # references that nothing makes shorter
+    made = estimate(folder, OFF, place=GPU, pairs=())
+    two = total(replace(made, config=resolve(None, [OFF, "sft.batch_size=2"]).config), "sft")
+    made = replace(made, plan=replace(made.plan, asked=heavy))
+    refused = looked(made, two).refused
+    assert refused is not None and refused.where == "model.path"
+    assert "use a smaller model: no setting makes room for evaluation" in refused.hint
+    assert "sft.batch_size=2 --set sft.accumulate=4` makes room for sft alone" in refused.hint
+
+
 def test_where_nothing_fits_a_smaller_model_is_named(folder: Path) -> None:
     refused = looked(estimate(folder), 1 * MIB).refused
     assert refused is not None
@@ -234,10 +340,33 @@ def test_where_nobody_tells_everything_fits(folder: Path) -> None:
     assert ("memory there", "not known", "the device does not tell") in found.lines()
 
 
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = tmp_path / "memory.max"
-    limit.write_text("123456789\n")
-    monkeypatch.setattr(rooms, "CGROUP_LIMITS", (tmp_path / "none", limit))
-    assert main_memory() == Room(123456789, "the container's limit")
-    limit.write_text("max\n")
-    assert main_memory().size > 123456789
+@pytest.mark.parametrize("version", (1, 2))
+def test_what_is_left_of_a_containers_limit_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    groups = replace(rooms.GROUPS[2 - version], root=tmp_path)
+    monkeypatch.setattr(rooms, "GROUPS", (groups,))
+    monkeypatch.setattr(rooms, "OWN_GROUPS", tmp_path / "own")
+    held = psutil.Process().memory_info().rss
+    name = "0::" if version == 2 else "4:cpu,memory:"
+    (tmp_path / "own").write_text(f"7:pids:/a\n{name}/a/b\n")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+
+    def tell(folder: Path, limit: str, used: int, idle: int) -> None:
+        (folder / groups.limit).write_text(f"{limit}\n")
+        (folder / groups.used).write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 5\n{groups.idle} {idle}\n")
+
+    assert main_memory().told == "free of this machine's memory"
+    tell(tmp_path / "a" / "b", str(40 * MIB), 30 * MIB, 8 * MIB)
+    found = main_memory()
+    assert found.told == "left of the container's limit"
+    assert found.size == pytest.approx(18 * MIB + held, abs=2 * MIB)  # this process goes on
+    tell(tmp_path / "a", str(50 * MIB), 45 * MIB, 0)  # what it is part of has less left
+    assert main_memory().size == pytest.approx(5 * MIB + held, abs=2 * MIB)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+        tell(folder, "max" if version == 2 else str((1 << 63) - 4096), 30 * MIB, 0)
+    assert main_memory().told == "free of this machine's memory"
+    (tmp_path / "own").write_text(f"{name}/seen/outside\n")  # its own is the root in here
+    tell(tmp_path, str(40 * MIB), 30 * MIB, 0)
+    assert main_memory().told == "left of the container's limit"

@@ -84,7 +84,8 @@ def test_the_same_answers_score_the_same_in_every_row(tmp_path: Path, seen: int)
     whole = exam(QUIZ, [said[one.question] for one in QUIZ])
     assert whole.score.degenerate == pytest.approx(4 / 12) and whole.alone
     base, before = kept.base({TOPIC.id: whole}), kept.before(TOPIC, whole)
-    row = kept.row(TOPIC, "sft", 0, tmp_path)
+    row = kept.row(TOPIC, "sft", 0, tmp_path, whole)
+    assert cast(Asked, kept._examiner).times == 0
     assert base.scores[TOPIC.id] == before.scores[TOPIC.id] == row.scores[TOPIC.id]
     assert base.values == before.values == row.values
     # three of six and more are a collapse in themselves
@@ -113,8 +114,26 @@ def test_a_row_tells_its_questions_apart(tmp_path: Path) -> None:
 
 def test_a_row_is_asked_once_and_read_back(tmp_path: Path) -> None:
     said = {one.question: answer(f"k only {at}") for at, one in enumerate(QUIZ)}
-    kept = retention(said)
-    first = kept.row(TOPIC, "dpo", 1, tmp_path)
-    assert kept.row(TOPIC, "dpo", 1, tmp_path) == first
+    said |= {one.question: picked(at) for at, one in enumerate(KNOWN)}
+    kept = retention(said, KNOWN)
+    whole = exam(QUIZ, [said[one.question] for one in QUIZ])
+    first = kept.row(TOPIC, "dpo", 1, tmp_path, whole)
+    assert kept.row(TOPIC, "dpo", 1, tmp_path, whole) == first
     assert cast(Asked, kept._examiner).times == 1
     assert (first.after, first.stage, first.attempt) == (TOPIC.id, "dpo", 1)
+
+
+def test_only_what_no_row_of_that_state_says_is_asked(tmp_path: Path) -> None:
+    """After a topic that left the model as it was, all of its last row is known already."""
+    said = {one.question: answer(f"k only {at}") for at, one in enumerate(QUIZ)}
+    said |= {one.question: picked(at) for at, one in enumerate(KNOWN)}
+    kept = retention(said, KNOWN)
+    whole = exam(QUIZ, [said[one.question] for one in QUIZ])
+    base = kept.base({TOPIC.id: whole, RETENTION: exam(KNOWN, [said[q.question] for q in KNOWN])})
+    asked = kept.row(TOPIC, "final", 0, tmp_path / "asked", whole)
+    assert cast(Asked, kept._examiner).times == 1
+    assert kept.row(TOPIC, "final", 0, tmp_path / "known", whole, base) == asked
+    assert cast(Asked, kept._examiner).times == 1
+    before = kept.before(TOPIC, whole)  # says nothing of the retention set
+    assert kept.row(TOPIC, "final", 0, tmp_path / "part", whole, before) == asked
+    assert cast(Asked, kept._examiner).times == 2

@@ -14,6 +14,7 @@ from mindprint.inputs import Inputs, read_inputs, settled, with_given, write_inp
 from mindprint.results import write_config
 from mindprint.rundir import RunDir
 from mindprint.sameness import (
+    FREE,
     Difference,
     Differs,
     Present,
@@ -249,3 +250,10 @@ def test_what_renders_text_is_one_hash(tmp_path: Path) -> None:
     second = tokenizer_id(renderer, tmp_path)
     renderer.template_id = "u"
     assert len({first, second, tokenizer_id(renderer, tmp_path)}) == 3
+
+
+def test_the_decision_names_what_may_change() -> None:
+    page = Path(__file__).parents[2] / "docs/decisions/0015-a-resumed-run.md"
+    listed = [line for line in page.read_text("utf-8").splitlines() if line.startswith("- `")]
+    named = {part for line in listed for part in line.split("`")[1::2]}
+    assert named == set(FREE)

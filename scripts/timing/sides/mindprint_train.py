@@ -14,22 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import get, prefix
-from backends.contract import (
-    AdapterSpec,
-    Batch,
-    ModelSpec,
-    Objective,
-    OptimizerSpec,
-    Session,
-)
+from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec, Session
 from mindprint.preferences import reference_logprobs
-from mindprint.tokens.batches import BatchPlan, pad, pad_pairs, window_of
+from mindprint.tokens.batches import pad, window_of
 from mindprint.tokens.lessons import Pair
 from mindprint.tokens.render import Row
 from timing import data, work
 from timing.protocol import Outcome, Spec, run
-
-EPOCHS = {"sft": 1, "dpo": 2}
+from timing.sides.rows import batch_of, order, rows_of
 
 
 @dataclass
@@ -97,14 +89,6 @@ def weighed(
     return reference_logprobs(session, pairs, spec.batch)
 
 
-def rows_of(sample: data.Sample) -> list[Row]:
-    before = (False,) * len(sample.prompt)
-    return [
-        Row(ids=sample.prompt + answer, mask=before + (True,) * len(answer), cut=False)
-        for answer in sample.answers
-    ]
-
-
 def trained(
     session: Session,
     samples: Sequence[data.Sample],
@@ -124,32 +108,6 @@ def trained(
         for ids, length, mask in zip(batch.ids, batch.lengths, batch.mask, strict=True):
             steps.fed.row(ids[:length].tolist(), int(mask.sum()))
     return steps
-
-
-def batch_of(
-    samples: Sequence[data.Sample], reference: NDArray[np.float32] | None, places: Sequence[int]
-) -> Batch:
-    rows = [rows_of(sample) for sample in samples]
-    if reference is None:
-        return pad([row for (row,) in rows])
-    ours = reference[list(places)]
-    return pad_pairs(
-        [chosen for chosen, _ in rows],
-        [rejected for _, rejected in rows],
-        np.concatenate([ours[:, 0], ours[:, 1]]),
-    )
-
-
-def order(samples: Sequence[data.Sample], spec: Spec) -> list[list[int]]:
-    """The row numbers of each step. Raises ValueError where the data do not make whole steps."""
-    if spec.steps * spec.batch != len(samples) * EPOCHS[spec.kind]:
-        raise ValueError(f"{len(samples)} rows do not make {spec.steps} steps of {spec.batch}")
-    if spec.options.get("order", "file") == "buckets":
-        lengths = tuple(max(map(len, sample.rows)) for sample in samples)
-        plan = BatchPlan(lengths, EPOCHS[spec.kind], spec.batch, 1, (0,))
-        return [batch for epoch in range(plan.epochs) for (batch,) in plan.epoch(epoch)]
-    flat = list(range(len(samples))) * EPOCHS[spec.kind]
-    return [flat[start : start + spec.batch] for start in range(0, len(flat), spec.batch)]
 
 
 if __name__ == "__main__":

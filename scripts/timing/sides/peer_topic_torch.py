@@ -16,7 +16,8 @@ from trl import DPOConfig, SFTConfig
 
 from timing import data, topic, work
 from timing.protocol import Outcome, Spec, run
-from timing.sides.trl_train import Dpo, Sft, dpo_row, opened, settings, sft_row
+from timing.sides.transformers_model import opened
+from timing.sides.trl_train import Dpo, Sft, dpo_row, settings, sft_row
 
 NATURAL = "an answer ends where the model ends it, or at its {} tokens"
 

@@ -14,9 +14,10 @@ import numpy as np
 from timing import work
 from timing.protocol import Outcome, Spec, run
 
-LEAST = 0.3
-"""Seconds that a size is repeated for, and at least `REPEATS` times."""
-REPEATS = 5
+REPEATS, MOST = 3, 2.0
+"""Tries of a size, fewer where they took so many seconds already."""
+OFTEN, SHORT = 20, 0.1
+"""Tries of a size that together take no more seconds than this."""
 
 
 def side(spec: Spec) -> Outcome:
@@ -40,10 +41,13 @@ def side(spec: Spec) -> Outcome:
 
 
 def best(product: Callable[[], None]) -> float:
-    """Seconds of the fastest, after one that is not counted."""
+    """Seconds of the fastest of three, or of more where they are short, after one that is not
+    counted."""
     product()
     found: list[float] = []
-    while len(found) < REPEATS or sum(found) < LEAST:
+    while sum(found) < MOST and (
+        len(found) < REPEATS or (len(found) < OFTEN and sum(found) < SHORT)
+    ):
         began = time.perf_counter()
         product()
         found.append(time.perf_counter() - began)

@@ -9,7 +9,7 @@ import torch
 
 from timing import data, work
 from timing.protocol import Outcome, Spec, run
-from timing.sides.trl_train import device_bytes, opened
+from timing.sides.transformers_model import device_bytes, opened
 
 
 def side(spec: Spec) -> Outcome:

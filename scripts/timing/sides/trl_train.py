@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from backends.contract import AdapterSpec
 from backends.lora import init_a
 from timing import data, work
 from timing.protocol import Outcome, Spec, run
+from timing.sides.rows import EPOCHS
+from timing.sides.transformers_model import device_bytes, opened
 
-EPOCHS = {"sft": 1, "dpo": 2}
 MINE = ".lora_A.default.weight"
 OUTERMOST = "base_model.model."
 
@@ -47,8 +48,10 @@ class Counted:
 def targets(inputs: dict[str, Any]) -> list[int]:
     """How many tokens of each row the loss is taken over."""
     if "labels" in inputs:
-        return (inputs["labels"][:, 1:] != -100).sum(dim=1).tolist()
-    return inputs["completion_mask"][:, 1:].sum(dim=1).tolist()
+        kept = inputs["labels"][:, 1:] != -100
+    else:
+        kept = inputs["completion_mask"][:, 1:]
+    return [int(count) for count in kept.sum(dim=1)]
 
 
 class Sft(Counted, SFTTrainer):  # type: ignore[misc]
@@ -105,21 +108,6 @@ def side(spec: Spec) -> Outcome:
             "device_peak": device_bytes(most=True),
         },
     )
-
-
-def opened(spec: Spec) -> Any:
-    """The model, with every weight touched once: its file is mapped, and read as late as that."""
-    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=getattr(torch, spec.dtype))
-    model.to(spec.device)
-    with torch.no_grad():
-        model(torch.tensor([[1, 3]], device=spec.device))
-    return model
-
-
-def device_bytes(*, most: bool = False) -> int:
-    if not torch.cuda.is_available():
-        return 0
-    return torch.cuda.max_memory_allocated() if most else torch.cuda.memory_allocated()
 
 
 def trainer(spec: Spec, model: Any, samples: Sequence[data.Sample], clock: Clock) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.deferred import deferred
+from backends.deferred import deferred, uncollected
 
 WHOLE = """
 class Shape:
@@ -62,6 +63,65 @@ def test_what_is_imported_already_stays(heavy: str) -> None:
     with deferred(heavy, f"{heavy}.part"):
         assert importlib.import_module(f"{heavy}.part") is real
     assert importlib.import_module(f"{heavy}.part") is real
+
+
+def test_what_is_derived_from_a_stand_in_is_derived_from_the_real_thing(heavy: str) -> None:
+    with deferred(heavy):
+        shape = importlib.import_module(f"{heavy}.part").Shape
+
+        class Round(shape):  # type: ignore[misc, valid-type]
+            def twice(self) -> int:
+                return 2 * int(super().__getattribute__("size"))
+
+        assert Round(4).twice() == 8
+    real = importlib.import_module(f"{heavy}.part").Shape
+    assert type(Round) is type and Round.__mro__[1] is real and isinstance(Round(), shape)
+
+
+def test_no_stand_in_for_what_is_not_installed() -> None:
+    with deferred("nosuchpackageqv", "nosuchpackageqv.part"):
+        for name in ("nosuchpackageqv", "nosuchpackageqv.part"):
+            with pytest.raises(ModuleNotFoundError):
+                importlib.import_module(name)
+        assert importlib.util.find_spec("nosuchpackageqv") is None
+
+
+def test_garbage_is_looked_for_again_afterwards() -> None:
+    assert gc.isenabled()
+    with pytest.raises(KeyError), uncollected():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+
+
+PLAIN = """
+import sys
+from pathlib import Path
+from backends import get
+from backends.contract import ModelSpec
+from mindprint.tokens.render import Renderer
+from mindprint.curriculum.records import Message
+ids = Renderer.open(Path(sys.argv[1])).prompt([Message("user", "Hi")])
+assert "torch" not in sys.modules
+get("mlx").open(ModelSpec(sys.argv[1], device="cpu")).close()
+assert "torch" not in sys.modules
+import torch
+from transformers import activations, image_utils
+from transformers.utils import type_validators
+assert image_utils.torch.float32 is torch.float32
+assert "silu" in type_validators.ACT2FN and len(type_validators.ACT2FN) == len(activations.ACT2FN)
+assert issubclass(activations.SiLUActivation, torch.nn.Module)
+from transformers import AutoConfig
+assert isinstance(AutoConfig.from_pretrained(sys.argv[1]).dtype, torch.dtype)
+"""
+
+
+def test_a_tokenizer_and_an_mlx_model_open_without_pytorch() -> None:
+    model = Path(__file__).parents[3] / "mindprint" / "demo" / "model"
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(model)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 SMALL = """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backends.contract import AdapterSpec, Batch, ModelSpec, Objective, OptimizerSpec
-from backends.mlx import head, malloc, states
+from backends.mlx import attention, head, malloc, states
 from backends.mlx.attention import attend
 from backends.mlx.framework import mx, nn
 from backends.mlx.gated import gated_gelu, gated_silu
@@ -82,8 +82,11 @@ def test_gates_against_mlx(ours: Any, plain: Callable[[mx.array], mx.array]) -> 
         np.testing.assert_allclose(np.array(one), np.array(other), atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("block", [2, 3, 64])
 @pytest.mark.parametrize("mask", [None, "causal", "some"])
-def test_attention_against_mlx(mask: Any) -> None:
+def test_attention_against_mlx(mask: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that divide the queries, that leave fewer in the last, and one for all."""
+    monkeypatch.setattr(attention, "BLOCK", block)
     queries, keys, values = drawn(3, 4, 7, 8), drawn(3, 2, 11, 8), drawn(2, 3, 11, 8)
     values = values.swapaxes(0, 1)
     if mask == "some":
@@ -111,7 +114,8 @@ def test_shared_prompts_and_checkpointing_change_nothing(
     session.adapters.add(SPEC, "topic")
     rng = np.random.default_rng(5)
     moved = {
-        n: a + 0.05 * rng.standard_normal(a.shape) for n, a in session.adapters.parameters().items()
+        name: (array + 0.05 * rng.standard_normal(array.shape)).astype(np.float32)
+        for name, array in session.adapters.parameters().items()
     }
     batch = preference_batch(rng, PAIRS)
     assert shared(batch) is not None

@@ -174,6 +174,31 @@ def test_checkpointing_changes_nothing(model_of: Any, family: str, dropout: floa
     assert not [m for m in session.opened.model.modules() if "forward" in vars(m)]
 
 
+class _Dropping(torch.nn.Module):  # type: ignore[misc]
+    """Draws as dropout does on Metal, from a generator that PyTorch's checkpoints do not keep."""
+
+    def __init__(self, generator: Any) -> None:
+        super().__init__()
+        self._generator = generator
+
+    def forward(self, x: Any) -> Any:
+        return x.square() * (torch.rand(x.shape, generator=self._generator) < 0.5)
+
+
+def test_checkpointing_draws_the_same_masks_on_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(9)
+    monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
+    layers = torch.nn.ModuleList(_Dropping(generator) for _ in range(2))
+    x = torch.rand(64, generator=torch.Generator().manual_seed(1)).add_(1.0).requires_grad_()
+    with passes._recomputed(layers, torch.device("mps")):
+        y = layers[1](layers[0](x))
+    after = generator.get_state()
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(slope != 0, y != 0) and 0 < int((y != 0).sum()) < 64
+    assert torch.equal(generator.get_state(), after)
+
+
 def test_checkpointing_and_shared_prompts_together(model_of: Any) -> None:
     session = _learning(model_of, "gemma3_text", AdapterSpec(rank=4))
     batch = with_reference(preference_batch(np.random.default_rng(2), LONG), session)

@@ -119,7 +119,7 @@ def test_the_texts_that_pytorch_says_it_with(text: str) -> None:
 def test_greedy_decoding_takes_the_first_of_equal_logits() -> None:
     logits = torch.tensor([[0.0, 3.0, 3.0], [2.0, 2.0, 2.0], [-1.0, -2.0, -1.0]])
     answers = [Answer(row, np.random.default_rng(row)) for row in range(3)]
-    assert _drawn(answers, logits, GenerateSpec(1, ())) == [1, 0, 0]
+    assert _drawn(logits, answers, GenerateSpec(1, ())) == [1, 0, 0]
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
