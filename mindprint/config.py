@@ -39,7 +39,7 @@ class ModelSection(Section):
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="activations computed again on the way back; auto: where memory needs it",
+        description="activations computed again on the way back (auto = where memory needs it)",
     )
 
 

@@ -29,6 +29,8 @@ FAMILIES = {
 }
 """Family -> the module of mlx_lm.models whose layers compute it."""
 
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+
 _CONFIG_FAULTS: tuple[type[Exception], ...] = (*FAULTS, StrictDataclassError)
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -55,6 +57,7 @@ def read_plan(folder: Path, longest: int) -> Plan:
     raw = read_config(folder)
     family = served(raw, FAMILIES, "mlx", folder)
     where = str(folder / "config.json")
+    _check_dtype(raw, where)
     settings = _normalised(folder, where)
     _refuse(family, {**settings, "quantization": raw.get("quantization")}, where)
     try:
@@ -77,6 +80,13 @@ def read_plan(folder: Path, longest: int) -> Plan:
         tied=bool(settings["tie_word_embeddings"]),
         limit=limit,
     )
+
+
+def _check_dtype(raw: dict[str, Any], where: str) -> None:
+    """transformers would, but only by importing PyTorch."""
+    told = raw.get("dtype") or raw.get("torch_dtype") or "float32"
+    if told not in FLOATS:
+        raise ModelError(f"the config names an unknown dtype `{told}`", where=where)
 
 
 def _normalised(folder: Path, where: str) -> dict[str, Any]:

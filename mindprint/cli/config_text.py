@@ -22,7 +22,7 @@ def sample() -> str:
             out.append(f"\n{head}:" if head else "")
             section = head
         written = f"{'  ' if head else ''}{leaf}: {_yaml(value)}"
-        out.append(f"{written:<28}# {_comment(key)}")
+        out.append(f"{written:<27} # {_comment(key)}")
     return "\n".join(out) + "\n"
 
 

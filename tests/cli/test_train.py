@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def test_a_run_and_everything_that_reads_it(
     # A random model passes no gate: the run is whole, and says so with exit code 1.
     assert said.code == 1, said.err
     assert "mean: 0 of 3 topics passed" in said.out and f"report: {out}/report.html" in said.out
-    assert f"backend      {backend}" in said.err and "stage=sft step=" in said.err
+    assert re.search(rf"^backend +{backend}\b", said.err, re.M)
+    assert "stage=sft step=" in said.err
     assert "\x1b" not in said.out + said.err
     for name in ("result.json", "ledger.json", "plan.json", "report.html", "report.md", "card.md"):
         assert (out / name).stat().st_size > 0

@@ -1,4 +1,4 @@
-"""200 perfect authors and 200 perfect bases before the gate."""
+"""120 perfect authors and as many perfect bases before the gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mindprint.gate import passes
 from mindprint.report.scores import Score
 from tests.unit.style.speech import Chain, demo, held_out, plain
 
-AUTHORS = 200
+AUTHORS = 120
 
 
 def passed(voice: float) -> bool:
@@ -42,7 +42,7 @@ def readings(authors: int, resamples: int, splits: int) -> tuple[list[float], li
 
 
 def test_the_gate_fails_hardly_any_perfect_author_and_passes_hardly_any_base() -> None:
-    """Author, model and base are drawn anew 200 times, each answer on its own: a model that speaks
+    """Author, model and base are drawn anew 120 times, each answer on its own: a model that speaks
     from the author's own word pairs is perfect, one that speaks from the base's is the base."""
     # Two halvings where a run takes 16: chance has more room here, not less.
     perfect, untrained = readings(AUTHORS, resamples=200, splits=2)
