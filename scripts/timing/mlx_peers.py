@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from timing import work
-from timing.protocol import Spec
+from timing.protocol import Outcome, Spec
 
 BIAS = "its AdamW leaves out Adam's bias correction"
 HOMES = {"gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp"}
@@ -70,6 +70,20 @@ class Meter:
         ended = time.perf_counter()
         self.seconds = ended - began
         self._asked.append(ended)
+
+    def outcome(self, notes: list[str], *packages: str) -> Outcome:
+        """Of a peer's training, as it ends; `packages` are those whose versions count."""
+        return Outcome(
+            seconds=self.seconds,
+            rows=self.fed.rows,
+            trained_tokens=self.fed.tokens,
+            loaded_rss=self.loaded,
+            peak_rss=work.peak(),
+            step_seconds=self.step_seconds(),
+            versions=versions(*packages),
+            notes=notes,
+            details=self.details,
+        )
 
     def asked(self) -> None:
         """The step before is done: the peer wants its next batch."""

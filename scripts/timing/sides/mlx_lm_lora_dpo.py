@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from timing import mlx_peers, work
+from timing import mlx_peers
 from timing.protocol import Outcome, Spec, run
 
 NOTES = (
@@ -37,17 +37,7 @@ def side(spec: Spec) -> Outcome:
     if "resume" in spec.options:
         words += ["--resume-adapter-file", spec.options["resume"]]
     mlx_peers.command(metered(meter, mlx_peers.keys(spec)), spec, told, *words)
-    return Outcome(
-        seconds=meter.seconds,
-        rows=meter.fed.rows,
-        trained_tokens=meter.fed.tokens,
-        loaded_rss=meter.loaded,
-        peak_rss=work.peak(),
-        step_seconds=meter.step_seconds(),
-        versions=mlx_peers.versions("mlx-lm", "mlx-lm-lora"),
-        notes=list(NOTES),
-        details=meter.details,
-    )
+    return meter.outcome(list(NOTES), "mlx-lm", "mlx-lm-lora")
 
 
 def supply_limit(mx: Any) -> None:

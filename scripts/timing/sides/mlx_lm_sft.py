@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from timing import mlx_peers, work
+from timing import mlx_peers
 from timing.protocol import Outcome, Spec, run
 
 PAD = "of every padded row it trains one pad target as well: its loss is another ({} of them here)"
@@ -24,17 +24,7 @@ def side(spec: Spec) -> Outcome:
     told = mlx_peers.settings(spec)
     told["adapter_path"] = spec.options.get("adapter", told["adapter_path"])
     mlx_peers.command(metered(meter), spec, told, "--mask-prompt")
-    return Outcome(
-        seconds=meter.seconds,
-        rows=meter.fed.rows,
-        trained_tokens=meter.fed.tokens,
-        loaded_rss=meter.loaded,
-        peak_rss=work.peak(),
-        step_seconds=meter.step_seconds(),
-        versions=mlx_peers.versions("mlx-lm"),
-        notes=[PAD.format(meter.padding), mlx_peers.BIAS, ORDER],
-        details=meter.details,
-    )
+    return meter.outcome([PAD.format(meter.padding), mlx_peers.BIAS, ORDER], "mlx-lm")
 
 
 def metered(meter: mlx_peers.Meter) -> Any:
