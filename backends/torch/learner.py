@@ -12,6 +12,7 @@ import torch
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
 from backends.lifetime import while_open
+from backends.torch.adamw import AdamW
 from backends.torch.adapters import TorchAdapters
 from backends.torch.losses import batch_loss
 from backends.torch.memory import out_of_memory, room_for
@@ -45,17 +46,8 @@ class TorchLearner:
         drops = training.spec.dropout > 0 and objective.kind == "sft"
         self._noise = Noise(optimizer.seed, opened.device) if drops else None
         self._window_began = self._drawn()
-        self._optimizer = torch.optim.AdamW(
-            list(self._parameters.values()),
-            lr=0.0,
-            betas=optimizer.betas,
-            eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay,
-            # One pass a tensor. Elsewhere it wants its step count on the device.
-            fused=opened.device.type == "cpu",
-        )
         with room_for("the optimizer's moments", opened.device, where="adapter.rank"):
-            self._start()
+            self._optimizer = AdamW(optimizer, self._parameters)
 
     @while_open
     def accumulate(self, batch: Batch, window: Window) -> StepStats:
@@ -65,28 +57,24 @@ class TorchLearner:
 
     @while_open
     def apply(self, learning_rate: float, max_grad_norm: float | None) -> float:
-        parameters = list(self._current().values())
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        parameters = self._current()
+        gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
         if not gradients:
             raise AdapterError("nothing was accumulated since the last step")
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm(gradients.values())
         value = float(norm.item())
         if np.isfinite(value):
             with room_for("an optimizer step", self._opened.device, where="adapter.rank"):
-                # What AdamW needs beside its moments, asked for before anything is changed.
-                spare = [torch.empty_like(parameter) for parameter in parameters]
-                del spare
                 if max_grad_norm is not None:
-                    torch.nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
-                self._optimizer.param_groups[0]["lr"] = learning_rate
-                self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+                    torch.nn.utils.clip_grads_with_norm_(parameters.values(), max_grad_norm, norm)
+                self._optimizer.step(gradients, learning_rate)
+        self._clear()
         self._window_began = self._drawn()
         return value
 
     @while_open
     def discard(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self._clear()
         if self._noise is not None and self._window_began is not None:
             self._noise.set_state(self._window_began)
 
@@ -122,43 +110,21 @@ class TorchLearner:
 
     @while_open
     def state(self) -> Arrays:
-        found: Arrays = {"step": np.array(self._steps(), dtype=np.int64)}
-        for name, parameter in self._current().items():
-            moments = self._optimizer.state[parameter]
-            found[f"m.{name}"] = array(moments["exp_avg"])
-            found[f"v.{name}"] = array(moments["exp_avg_sq"])
-        if self._noise is not None:
-            found["rng"] = self._noise.state()
-        return found
+        self._current()
+        drawn = {} if self._noise is None else {"rng": self._noise.state()}
+        return {**self._optimizer.state(), **drawn}
 
     @while_open
     def load_state(self, state: Arrays) -> None:
-        current = self._current()
-        expected = {"step", *(f"{key}.{name}" for name in current for key in "mv")}
+        self._current()
+        moments = dict(state)
+        drawn = None if self._noise is None else moments.pop("rng", None)
+        if self._noise is not None and drawn is None:
+            raise AdapterError("the optimizer state holds no `rng`: it is of another backend")
+        self._optimizer.load_state(moments)
         if self._noise is not None:
-            expected.add("rng")
-        if state.keys() != expected:
-            odd = ", ".join(sorted(state.keys() ^ expected)[:5])
-            raise AdapterError(f"the optimizer state is of another adapter: {odd}")
-        for name, parameter in current.items():
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(state["step"].item())),
-                "exp_avg": _like(state[f"m.{name}"], parameter),
-                "exp_avg_sq": _like(state[f"v.{name}"], parameter),
-            }
-        if self._noise is not None:
-            self._noise.set_state(state["rng"])
+            self._noise.set_state(drawn)
             self._window_began = self._drawn()
-
-    def _start(self) -> None:
-        """Moments as AdamW's first step would make them; here, so that running out of room for
-        them is found before a step is half done."""
-        for parameter in self._parameters.values():
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(0.0),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
 
     def _enter(self) -> None:
         self._opened.check_open()
@@ -182,6 +148,10 @@ class TorchLearner:
                 )
                 gradients = torch.autograd.grad(loss.value, parameters)
             return loss.stats(), gradients
+
+    def _clear(self) -> None:
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     def _add(self, gradients: Any) -> None:
         for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
@@ -207,11 +177,6 @@ class TorchLearner:
         if given.keys() != self._parameters.keys():
             odd = ", ".join(sorted(given.keys() ^ self._parameters.keys())[:5])
             raise AdapterError(f"the names are not those of the trainable tensors: {odd}")
-
-    def _steps(self) -> int:
-        for moments in self._optimizer.state.values():
-            return int(moments["step"].item())
-        return 0
 
     @contextlib.contextmanager
     def _dropout(self) -> Iterator[None]:
@@ -249,8 +214,3 @@ class TorchLearner:
         finally:
             if self._noise is not None and before is not None:
                 self._noise.set_state(before)
-
-
-def _like(value: np.ndarray[Any, Any], parameter: Any) -> Any:
-    copied = torch.from_numpy(np.array(value, dtype=np.float32))
-    return copied.to(parameter.device).reshape(parameter.shape).contiguous()

@@ -20,7 +20,7 @@ from timing.sides.rows import EPOCHS, batch_of, order
 
 STEPS: dict[str, dict[str, tuple[int, int]]] = {
     "small": {"sft": (4, 64), "dpo": (2, 32), "prefix": (0, 12)},
-    "large": {"sft": (1, 4), "dpo": (2, 4), "prefix": (0, 4)},
+    "large": {"sft": (2, 8), "dpo": (2, 6), "prefix": (0, 4)},
     "0.5b": {"sft": (4, 24), "dpo": (4, 14), "prefix": (0, 8)},
     "7b": {"sft": (4, 14), "dpo": (4, 10), "prefix": (0, 6)},
 }

@@ -76,25 +76,14 @@ def end_not_trained(session: Any, backend: str, patch: pytest.MonkeyPatch) -> No
 
 def no_bias_correction(session: Any, backend: str, patch: pytest.MonkeyPatch) -> None:
     """AdamW takes its first step as if it were the millionth: all corrections are 1."""
-    if backend == "torch":
-        learner = module(backend, "learner").TorchLearner
-        start = learner._start
+    adamw = module(backend, "adamw").AdamW
+    make = adamw.__init__
 
-        def late(self: Any) -> None:
-            start(self)
-            for moments in self._optimizer.state.values():
-                moments["step"].fill_(1e6)
+    def made(self: Any, *rest: Any) -> None:
+        make(self, *rest)
+        self._steps = 10**6
 
-        patch.setattr(learner, "_start", late)
-    else:
-        adamw = module(backend, "adamw").AdamW
-        make = adamw.__init__
-
-        def made(self: Any, *rest: Any) -> None:
-            make(self, *rest)
-            self._steps = 10**6
-
-        patch.setattr(adamw, "__init__", made)
+    patch.setattr(adamw, "__init__", made)
 
 
 def reference_is_the_base(session: Any, backend: str, patch: pytest.MonkeyPatch) -> None:
