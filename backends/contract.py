@@ -2,7 +2,9 @@
 
 NumPy arrays, numbers, strings, paths and the frozen dataclasses below. Adapter tensors have one
 name and one orientation on every backend: `{layer path}.lora_A` float32 [rank, in] and
-`{layer path}.lora_B` float32 [out, rank], the layer path being the one transformers uses.
+`{layer path}.lora_B` float32 [out, rank], the layer path being the one transformers uses. A `dora`
+adapter has `.lora_magnitude_vector` [out] beside them; an `lslora` adapter `.lora_spline_values`
+[knots] and `.lora_spline_scales` [2], the factor before phi and the one after it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from backends.adapter_spec import AdapterSpec as AdapterSpec
+from backends.adapter_spec import Spline as Spline
 
 Params = dict[str, NDArray[np.float32]]
 """Adapter tensors (or their gradients) by contract name."""
@@ -84,24 +89,6 @@ class ModelInfo:
     threads: int = 0
     blas: str = ""
     chip: str = ""
-
-
-@dataclass(frozen=True)
-class AdapterSpec:
-    """A LoRA adapter. The factor on `B A x` is alpha/rank, or alpha/sqrt(rank) with `rslora`."""
-
-    rank: int = 16
-    alpha: float = 32.0
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    scaling: Literal["standard", "rslora"] = "standard"
-    dropout: float = 0.0
-    seed: int = 42
-    kind: Literal["lora"] = "lora"
-
-    @property
-    def scale(self) -> float:
-        root = self.rank if self.scaling == "standard" else float(np.sqrt(self.rank))
-        return self.alpha / root
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What LoRA means on every backend: which layers, which initial values, which names."""
+"""What an adapter means on every backend: which layers, which tensors and first values, which
+names."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.contract import AdapterSpec
+from backends import spline
+from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
 
 
@@ -66,6 +68,60 @@ def name_b(path: str) -> str:
     return f"{path}.lora_B"
 
 
+def name_m(path: str) -> str:
+    """DoRA's magnitudes, by PEFT's name."""
+    return f"{path}.lora_magnitude_vector"
+
+
+def name_v(path: str) -> str:
+    """The values of LS-LoRA's spline at its knots."""
+    return f"{path}.lora_spline_values"
+
+
+def name_s(path: str) -> str:
+    """LS-LoRA's two scales: before and after its spline."""
+    return f"{path}.lora_spline_scales"
+
+
+def shapes(spec: AdapterSpec, path: str, out: int, inputs: int) -> dict[str, tuple[int, ...]]:
+    """Contract name -> shape of every tensor that an adapter has on a layer."""
+    found: dict[str, tuple[int, ...]] = {
+        name_a(path): (spec.rank, inputs),
+        name_b(path): (out, spec.rank),
+    }
+    if spec.kind == "dora":
+        found[name_m(path)] = (out,)
+    if spec.spline is not None:
+        found |= {name_v(path): (spec.spline.knots,), name_s(path): (2,)}
+    return found
+
+
+def initial(
+    spec: AdapterSpec, path: str, out: int, inputs: int, norms: NDArray[np.float32] | None = None
+) -> Params:
+    """First values of a layer's tensors, under which the adapter changes nothing. `norms`: float32
+    [out], the norm of each row of the weight it goes over, which DoRA begins with."""
+    found: Params = {
+        name_a(path): init_a(spec.seed, path, spec.rank, inputs),
+        name_b(path): np.zeros((out, spec.rank), dtype=np.float32),
+    }
+    if spec.kind == "dora":
+        if norms is None:
+            raise ValueError("DoRA begins with the norms of the weight's rows")
+        found[name_m(path)] = norms
+    if spec.spline is not None:
+        found[name_v(path)] = spline.knots(spec.spline).astype(np.float32)
+        found[name_s(path)] = np.ones(2, dtype=np.float32)
+    return found
+
+
+def rates(spec: AdapterSpec, names: Iterable[str]) -> dict[str, tuple[float, bool]]:
+    """Contract name -> (what multiplies the learning rate, whether weight decay acts)."""
+    own = 1.0 if spec.spline is None else spec.spline.rate
+    ends = (name_v(""), name_s(""))
+    return {name: (own, False) if name.endswith(ends) else (1.0, True) for name in names}
+
+
 def paths_of(names: Iterable[str]) -> list[str]:
     """The layers that tensors of these contract names belong to, in their order."""
     return list(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
@@ -83,4 +139,5 @@ def check_free(name: str, taken: Collection[str], training: str | None) -> None:
 
 
 def describe(spec: AdapterSpec) -> str:
-    return f"rank {spec.rank}, alpha {spec.alpha:g}, {spec.scaling}, scale {spec.scale:g}"
+    kind = "" if spec.kind == "lora" else f"{spec.kind}, "
+    return f"{kind}rank {spec.rank}, alpha {spec.alpha:g}, {spec.scaling}, scale {spec.scale:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal, Protocol
@@ -12,15 +13,21 @@ import numpy as np
 from safetensors.numpy import save
 
 from backends import adapter_files
-from backends.contract import AdapterSpec, Params
+from backends.contract import AdapterSpec, Params, Spline
 from backends.errors import AdapterError
 from backends.json_files import json_of
-from backends.lora import leaf_targets, name_a, name_b, paths_of
+from backends.lora import leaf_targets, name_a, name_b, paths_of, shapes
 from backends.weight_files import Held
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+
+LSLORA = "LSLORA"
+"""The `peft_type` of LS-LoRA's folders, which PEFT refuses: it would read them as plain LoRA."""
+KNOTS = 1001
+"""More than any spline has: a stranger's number goes no further."""
+_FACTORS = (name_a(""), name_b(""))
 
 Sizes = Mapping[str, tuple[int, int]]
 """Layer path -> (out, in)."""
@@ -40,7 +47,7 @@ def write(
     bytes, so one metadata key at most and no clock."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {
-        f"{PREFIX}{name}.weight": np.ascontiguousarray(array, dtype=np.float32)
+        stored_name(name): np.ascontiguousarray(array, dtype=np.float32)
         for name, array in sorted(tensors.items())
     }
     chosen = sorted(paths_of(tensors))
@@ -53,19 +60,27 @@ def write(
         "lora_alpha": int(spec.alpha) if float(spec.alpha).is_integer() else spec.alpha,
         "lora_dropout": spec.dropout,
         "modules_to_save": None,
-        "peft_type": "LORA",
+        "peft_type": "LORA" if spec.spline is None else LSLORA,
         "r": spec.rank,
         "target_modules": leaf_targets(chosen, linears),
         "task_type": "CAUSAL_LM",
-        "use_dora": False,
+        "use_dora": spec.kind == "dora",
         "use_rslora": spec.scaling == "rslora",
     }
+    if spec.spline is not None:
+        config["spline"] = asdict(spec.spline)
     (folder / WEIGHTS).write_bytes(save(stored, metadata={"format": "pt"}))
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
+def stored_name(name: str) -> str:
+    """A contract name as PEFT's files have it: factors are layers with a weight, the others are
+    arrays themselves."""
+    return f"{PREFIX}{name}.weight" if name.endswith(_FACTORS) else f"{PREFIX}{name}"
+
+
 def read(folder: Path, sizes: Sizes | None = None) -> tuple[AdapterSpec, Params]:
-    """The spec and tensors (contract names) of a PEFT LoRA folder. `sizes`: those of the model's
+    """The spec and tensors (contract names) of an adapter's folder. `sizes`: those of the model's
     layers, which the tensors must fit before one of them is read.
 
     Raises AdapterError for anything that would not be applied as it was trained.
@@ -74,7 +89,7 @@ def read(folder: Path, sizes: Sizes | None = None) -> tuple[AdapterSpec, Params]
     if sizes is not None:
         check(spec, held, sizes)
     stored = adapter_files.tensors(folder / WEIGHTS)
-    return spec, {name: stored[own] for name, own in _contract_names(stored, folder).items()}
+    return spec, {name: stored[own] for name, own in _contract_names(stored, spec, folder).items()}
 
 
 def header(folder: Path) -> tuple[AdapterSpec, dict[str, Held]]:
@@ -87,7 +102,7 @@ def header(folder: Path) -> tuple[AdapterSpec, dict[str, Held]]:
     held = adapter_files.header(folder / WEIGHTS)
     adapter_files.check_rank(spec.rank, "r", held, where)
     adapter_files.check_scale(spec, where)
-    return spec, {name: held[own] for name, own in _contract_names(held, folder).items()}
+    return spec, {name: held[own] for name, own in _contract_names(held, spec, folder).items()}
 
 
 def check(spec: AdapterSpec, tensors: Mapping[str, Shaped], sizes: Sizes) -> None:
@@ -97,11 +112,7 @@ def check(spec: AdapterSpec, tensors: Mapping[str, Shaped], sizes: Sizes) -> Non
         if path not in sizes:
             faults.append(f"no layer `{path}`")
             continue
-        out, inputs = sizes[path]
-        for name, want in (
-            (name_a(path), (spec.rank, inputs)),
-            (name_b(path), (out, spec.rank)),
-        ):
+        for name, want in shapes(spec, path, *sizes[path]).items():
             got = tensors[name].shape if name in tensors else None
             if got != want:
                 faults.append(f"`{name}` is {got}, the model needs {want}")
@@ -141,7 +152,6 @@ def _refuse_pickles(folder: Path) -> None:
 
 
 _REFUSED = (
-    "use_dora",
     "rank_pattern",
     "alpha_pattern",
     "modules_to_save",
@@ -164,8 +174,10 @@ _INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
     where = str(folder / CONFIG)
-    if config.get("peft_type") != "LORA":
-        raise AdapterError(f"peft_type `{config.get('peft_type')}` is not LORA", where=where)
+    if config.get("peft_type") not in ("LORA", LSLORA):
+        raise AdapterError(
+            f"peft_type `{config.get('peft_type')}` is neither LORA nor {LSLORA}", where=where
+        )
     for key in _REFUSED:
         if config.get(key):
             raise AdapterError(f"`{key}` is set, which mindprint does not apply", where=where)
@@ -195,7 +207,41 @@ def _spec(config: dict[str, Any], where: str) -> AdapterSpec:
         targets=_targets(config.get("target_modules"), where),
         scaling=scaling,
         dropout=dropout,
+        kind=_kind(config, where),
+        spline=_spline(config, where),
     )
+
+
+def _kind(config: dict[str, Any], where: str) -> Literal["lora", "dora", "lslora"]:
+    if config.get("peft_type") != LSLORA:
+        return "dora" if config.get("use_dora") else "lora"
+    if config.get("use_dora"):
+        raise AdapterError(f"`use_dora` is set beside peft_type {LSLORA}", where=where)
+    return "lslora"
+
+
+def _spline(config: dict[str, Any], where: str) -> Spline | None:
+    """Raises AdapterError for one that mindprint did not write."""
+    if config.get("peft_type") != LSLORA:
+        return None
+    given = config.get("spline")
+    known = {field.name: field for field in fields(Spline)}
+    if not isinstance(given, dict) or given.keys() != known.keys():
+        raise AdapterError(f"`spline` does not hold {', '.join(known)}", where=where)
+    if given["interpolation"] not in ("piecewise", "soft") or given["outside"] not in (
+        "linear",
+        "clamp",
+    ):
+        raise AdapterError("its spline is of a kind that mindprint does not know", where=where)
+    count = given["knots"]
+    if not isinstance(count, int) or isinstance(count, bool) or count > KNOTS:
+        raise AdapterError(f"`knots` is {short(count)}, not a number up to {KNOTS}", where=where)
+    for key in ("low", "high", "penalty", "rate"):
+        _number(given, key, where)
+    try:
+        return Spline(**given)
+    except ValueError as error:
+        raise AdapterError(f"its spline cannot be: {error}", where=where) from error
 
 
 def _number(config: dict[str, Any], key: str, where: str) -> float:
@@ -214,12 +260,14 @@ def _targets(given: Any, where: str) -> tuple[str, ...]:
     return tuple(sorted(named))
 
 
-def _contract_names(stored: Iterable[str], folder: Path) -> dict[str, str]:
-    """Contract name -> the file's own. Raises AdapterError for a tensor that is no factor."""
+def _contract_names(stored: Iterable[str], spec: AdapterSpec, folder: Path) -> dict[str, str]:
+    """Contract name -> the file's own. Raises AdapterError for a tensor that is no such
+    adapter's."""
+    known = tuple(shapes(spec, "", 0, 0))
     names: dict[str, str] = {}
-    for name in stored:
-        kind = next((k for k in (".lora_A.weight", ".lora_B.weight") if name.endswith(k)), None)
-        if kind is None or not name.startswith(PREFIX):
-            raise AdapterError(f"unknown tensor `{name}`", where=str(folder / WEIGHTS))
-        names[name[len(PREFIX) : -len(".weight")]] = name
+    for own in stored:
+        name = own.removeprefix(PREFIX).removesuffix(".weight")
+        if not name.endswith(known) or stored_name(name) != own:
+            raise AdapterError(f"unknown tensor `{own}`", where=str(folder / WEIGHTS))
+        names[name] = own
     return names
