@@ -8,11 +8,17 @@ from typing import Any, get_args, get_type_hints
 from backends.contract import ModelSpec
 from backends.errors import ModelError
 
-_KEYS = {"dtype": "model.dtype", "device": "--device", "attention": "model.attention"}
+_KEYS = {
+    "dtype": "model.dtype",
+    "device": "--device",
+    "attention": "model.attention",
+    "quantization": "model.quantization",
+}
 
 
 def check_spec(spec: ModelSpec) -> None:
-    """Raises ModelError for a dtype, device or attention that the contract does not name."""
+    """Raises ModelError for a dtype, device, attention or quantization that the contract does not
+    name."""
     kinds: dict[str, Any] = get_type_hints(ModelSpec)
     for field, where in _KEYS.items():
         given, known = getattr(spec, field), get_args(kinds[field])

@@ -9,7 +9,7 @@ adapter has `.lora_magnitude_vector` [out] beside them; an `lslora` adapter `.lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from backends.adapter_spec import AdapterSpec as AdapterSpec
 from backends.adapter_spec import Spline as Spline
+from backends.spline_inputs import SplineInputs as SplineInputs
 
 Params = dict[str, NDArray[np.float32]]
 """Adapter tensors (or their gradients) by contract name."""
@@ -57,7 +58,9 @@ class ModelSpec:
 
     `path` is a local folder or a hub id (`revision` pins the latter). `longest_row` is the longest
     row in tokens that will be fed: a backend that cannot honour an attention window shorter than
-    this refuses the model instead of computing something else.
+    this refuses the model instead of computing something else. `quantization` packs the weights of
+    an unquantized model as they are opened, as the backend does (MLX: affine groups; PyTorch:
+    bitsandbytes' NF4 with double quantization, or int8): each is another model.
     """
 
     path: str
@@ -66,6 +69,7 @@ class ModelSpec:
     device: Literal["auto", "cuda", "mps", "cpu", "gpu"] = "auto"
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     longest_row: int = 1024
+    quantization: Literal["none", "4bit", "8bit"] = "none"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ class ModelInfo:
 
     `threads` and `blas`: how many threads compute on the CPU and which library multiplies there,
     since the last digits of a float32 sum go by both; 0 and "" on a GPU. `chip`: which GPU, for
-    the same reason; "" on the CPU and where the processor holds it.
+    the same reason; "" on the CPU and where the processor holds it. `quantization`: how the weights
+    are packed ("4-bit in groups of 64", "nf4"), "none" where they are not; `dtype` is then that of
+    everything else. `parameters` counts numbers, not the bytes they are packed in.
     """
 
     family: str
@@ -89,6 +95,7 @@ class ModelInfo:
     threads: int = 0
     blas: str = ""
     chip: str = ""
+    quantization: str = "none"
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ class StepStats:
     and, whatever the objective's `loss`, from summed log-probabilities:
     `margin` = beta * (log-ratio chosen - log-ratio rejected), `wins` = pairs with margin > 0,
     `chosen_logratio` = policy minus reference log-probability of the chosen answers.
+    `penalty` is the batch's share of what keeps an LS-LoRA's spline near the identity, not in `loss`.
     """
 
     loss: float
@@ -178,6 +186,7 @@ class StepStats:
     wins: int = 0
     chosen_logratio: float = 0.0
     chosen_tokens: int = 0
+    penalty: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -322,7 +331,8 @@ class Learner(Protocol):
     def gradients(
         self, batch: Batch, window: Window, at: Params | None = None
     ) -> tuple[float, Params]:
-        """Loss and gradient at other parameter values, leaving everything as it was."""
+        """What is minimised, loss and penalty together, and its gradient, at other parameter
+        values; leaves everything as it was."""
 
     def add_gradients(self, gradients: Params) -> None: ...
 
@@ -356,12 +366,21 @@ class Session(Protocol):
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """[rows, width, vocabulary], dropout off: for verification on a few rows."""
 
+    def spline_inputs(self, batch: Batch) -> dict[str, SplineInputs]:
+        """Layer path -> what its spline is given on these rows, everything attached acting and
+        dropout off; {} unless the adapter in training is an `lslora`."""
+
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
         spec: GenerateSpec,
         on_token: OnToken | None = None,
     ) -> list[Generated]: ...
+
+    def unpacked(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Tensor name -> values of every weight that is held packed, float32, one after another as
+        they are asked for: exactly the numbers that the model computes with. None without
+        quantization. What was merged is not looked at: a packed base takes no merge."""
 
     def memory(self) -> Memory: ...
 

@@ -19,3 +19,22 @@ def refusal(lost: float, weight_error: float, bound: float, dtype: str) -> Merge
         where="handoff",
         hint="keep the adapters stacked (handoff: stack), or open the model in float32",
     )
+
+
+def bent(path: str) -> MergeRefused:
+    """Where an LS-LoRA's spline is not linear."""
+    return MergeRefused(
+        f"the spline of `{path}` bends, and a weight cannot: a merge would be another adapter",
+        where="handoff",
+        hint="keep the adapters stacked (handoff: stack)",
+    )
+
+
+def packed(path: str) -> MergeRefused:
+    """Where the base is quantized."""
+    return MergeRefused(
+        f"the weight of `{path}` is quantized: rounded to its few levels again, it would lose more "
+        "than the adapters add",
+        where="handoff",
+        hint="keep the adapters stacked (handoff: stack); an export writes full precision",
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from backends import text_part
 from backends.errors import ModelError
 from backends.json_files import json_of
 from backends.weight_files import shards
@@ -85,14 +87,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def model_id(folder: Path) -> str:
+def own_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name of a tensor in the model that is opened -> its name in the files: two where the model is
+    the text part of another, whose other tensors are left out. Raises ModelError."""
+    if text_part.kind(read_config(folder)) is None:
+        return {name: name for name in names}
+    return text_part.own_names(names)
+
+
+def model_id(folder: Path, quantization: str = "none", backend: str = "") -> str:
     """SHA-256 over config.json and the files that make the model, by name: the same on every
-    backend and machine, whatever else lies in the folder."""
+    backend and machine, whatever else lies in the folder. With `quantization`, by which a backend
+    packs the weights as it opens them, another one: of that backend alone."""
     total = hashlib.sha256()
     for file in sorted([folder / "config.json", *shards(folder)]):
         seen = file.stat()
         digest = _digest(file, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         total.update(f"{file.name} {digest}\n".encode())
+    if quantization != "none":
+        total.update(f"{quantization} by {backend}\n".encode())
     return total.hexdigest()
 
 
@@ -110,14 +123,17 @@ def name_of(path: str) -> str:
 
 
 def served(config: dict[str, Any], families: dict[str, str], backend: str, folder: Path) -> str:
-    """The config's family, or ModelError naming those that `backend` can serve."""
-    family = str(config["model_type"])
+    """The config's family, of a vision-language model that of its text part; or ModelError naming
+    those that `backend` can serve."""
+    family, where = str(config["model_type"]), str(folder / "config.json")
+    if family not in families and text_part.kind(config) is not None:
+        return text_part.check(config, families, backend, where)
     if family not in families:
         own = "; its `auto_map` names code in the folder, which mindprint never runs"
         raise ModelError(
             f"the {backend} backend cannot serve the model family `{_shown(family)}`"
             f"{own if config.get('auto_map') else ''}",
-            where=str(folder / "config.json"),
+            where=where,
             hint=f"it serves: {', '.join(sorted(families))}",
         )
     return family

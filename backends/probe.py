@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from backends import get
+from backends import get, lora
 from backends.contract import (
     AdapterSpec,
     Batch,
@@ -26,9 +26,18 @@ from backends.contract import (
     OptimizerSpec,
     Params,
     Session,
+    Spline,
     Window,
 )
 from backends.errors import BackendError, MergeRefused
+
+ADAPTER = "probe"
+KINDS = {
+    "LoRA": AdapterSpec(rank=4, alpha=8.0),
+    "DoRA": AdapterSpec(rank=4, alpha=8.0, kind="dora"),
+    "LS-LoRA": AdapterSpec(rank=4, alpha=8.0, kind="lslora", spline=Spline()),
+}
+FACTORS = (lora.name_a(""), lora.name_b(""))
 
 ROWS, WIDTH = 4, 24
 TOKENS, TIE = 8, 1e-3
@@ -36,6 +45,9 @@ TOKENS, TIE = 8, 1e-3
 LOSS_BOUND, GRADIENT_BOUND, MERGE_BOUND = 1e-4, 1e-2, 1e-3
 # A central difference in float32 keeps two to three digits.
 DIFFERENCE_BOUND = 0.05
+
+Found = tuple[float, Params]
+"""Loss and gradient."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,18 @@ class Check:
 
 
 def probe(backend: str, device: str, model: str) -> list[Check]:
-    """Product twice, decoding, loss and gradient, merge. Raises BackendError when the model cannot
-    open. The device's session is done before the CPU's is opened, so that neither sees the other.
+    """Product twice, decoding, loss and gradient of every kind of adapter, merge. Raises
+    BackendError when the model cannot open. The device's session is done before the CPU's is
+    opened, so that neither sees the other.
     """
     with _opened(backend, device, model) as session:
         batch = _batch(session.info.vocabulary)
         checks = [_device(session), _twice(session, batch), _decoded(session, batch)]
-        loss, gradient = _gradient(session, batch, checks)
+        found = {kind: _gradient(session, batch, kind, checks) for kind in KINDS}
+        _drawn_adapter(session, KINDS["LoRA"])
         checks.append(_merged(session, batch))
     if device != "cpu":
-        checks += _against_cpu(backend, model, batch, loss, gradient)
+        checks += _against_cpu(backend, model, batch, found)
     return checks
 
 
@@ -105,39 +119,54 @@ def _tied(session: Session, ids: Sequence[int]) -> bool:
     return bool(logits[-1] - logits[-2] < TIE)
 
 
-def _gradient(session: Session, batch: Batch, checks: list[Check]) -> tuple[float, Params]:
+def _gradient(session: Session, batch: Batch, kind: str, checks: list[Check]) -> Found:
     """Loss and gradient at drawn values; the slope along it is checked by differences."""
-    learner = _drawn_adapter(session)
+    learner = _drawn_adapter(session, KINDS[kind])
     at = session.adapters.parameters()
     window = Window(tokens=int(batch.mask.sum()))
     loss, gradient = learner.gradients(batch, window, at)
-    square = sum(float((part.astype(np.float64) ** 2).sum()) for part in gradient.values())
+    along = _along(gradient)
+    square = sum(float((part.astype(np.float64) ** 2).sum()) for part in along.values())
     step = 1e-2 / max(square, 1e-12) ** 0.5
-    ends = [
-        learner.gradients(batch, window, _moved(at, gradient, sign * step))[0] for sign in (1, -1)
-    ]
+    ends = [learner.gradients(batch, window, _moved(at, along, sign * step))[0] for sign in (1, -1)]
     slope = (ends[0] - ends[1]) / (2 * step)
     off = abs(slope - square) / max(square, 1e-12)
     detail = f"loss {loss:.4f}, slope {slope:.4g} where the gradient says {square:.4g}"
     good = bool(np.isfinite(loss)) and off < DIFFERENCE_BOUND
-    checks.append(Check("the gradient is the loss's slope", good, detail))
+    checks.append(Check(f"the gradient of {kind} is the loss's slope", good, detail))
+    session.adapters.unload(ADAPTER)
     return loss, gradient
 
 
-def _against_cpu(
-    backend: str, model: str, batch: Batch, loss: float, gradient: Params
-) -> list[Check]:
+def _along(gradient: Params) -> Params:
+    """The part of a gradient that is a slope: all of it, but of DoRA the magnitudes' alone, since
+    the norms of its rows are constants to the gradient of the factors."""
+    magnitudes = {name for name in gradient if name.endswith(lora.name_m(""))}
+    if not magnitudes:
+        return gradient
+    return {n: part if n in magnitudes else np.zeros_like(part) for n, part in gradient.items()}
+
+
+def _against_cpu(backend: str, model: str, batch: Batch, found: Mapping[str, Found]) -> list[Check]:
+    window, checks = Window(tokens=int(batch.mask.sum())), []
     with _opened(backend, "cpu", model) as session:
-        learner = _drawn_adapter(session)
-        window = Window(tokens=int(batch.mask.sum()))
-        want_loss, want = learner.gradients(batch, window, session.adapters.parameters())
+        for kind, there in found.items():
+            learner = _drawn_adapter(session, KINDS[kind])
+            here = learner.gradients(batch, window, session.adapters.parameters())
+            checks += _apart(kind, there, here)
+            session.adapters.unload(ADAPTER)
+    return checks
+
+
+def _apart(kind: str, found: Found, wanted: Found) -> list[Check]:
+    (loss, gradient), (want_loss, want) = found, wanted
     loss_off = abs(loss - want_loss) / max(abs(want_loss), 1e-12)
     apart = sum(float(((gradient[name] - want[name]) ** 2).sum()) for name in want) ** 0.5
     norm = sum(float((part**2).sum()) for part in want.values()) ** 0.5
     off = apart / max(norm, 1e-12)
     return [
-        Check("loss as on the CPU", loss_off < LOSS_BOUND, f"{loss_off:.1e} apart"),
-        Check("gradient as on the CPU", off < GRADIENT_BOUND, f"{off:.1e} apart"),
+        Check(f"loss with {kind} as on the CPU", loss_off < LOSS_BOUND, f"{loss_off:.1e} apart"),
+        Check(f"gradient of {kind} as on the CPU", off < GRADIENT_BOUND, f"{off:.1e} apart"),
     ]
 
 
@@ -157,15 +186,16 @@ def _merged(session: Session, batch: Batch) -> Check:
     return Check("a merge keeps the adapter", off < MERGE_BOUND, words)
 
 
-def _drawn_adapter(session: Session) -> Learner:
-    """A rank-4 adapter with drawn values in both factors, the same on every device."""
-    session.adapters.add(AdapterSpec(rank=4, alpha=8.0), "probe")
+def _drawn_adapter(session: Session, spec: AdapterSpec) -> Learner:
+    """An adapter with drawn values in both factors and noise on all else that it has, the same on
+    every device."""
+    session.adapters.add(spec, ADAPTER)
     learner = session.learner(Objective("sft"), OptimizerSpec())
     rng = np.random.default_rng(7)
-    drawn = {
-        name: (0.05 * rng.standard_normal(part.shape)).astype(np.float32)
-        for name, part in sorted(session.adapters.parameters().items())
-    }
+    drawn = {}
+    for name, part in sorted(session.adapters.parameters().items()):
+        noise = 0.05 * rng.standard_normal(part.shape)
+        drawn[name] = (noise if name.endswith(FACTORS) else part + noise).astype(np.float32)
     learner.assign(drawn)
     return learner
 

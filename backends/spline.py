@@ -75,7 +75,8 @@ def weights(u: Any, spec: Spline) -> Wide:
     u = np.asarray(u, np.float64)[..., None]
     away = (u - knots(spec)) / spacing(spec)
     if spec.interpolation == "piecewise":
-        return np.maximum(0.0, 1.0 - np.abs(away))
+        hats: Wide = np.maximum(0.0, 1.0 - np.abs(away))
+        return hats
     raw = np.exp(-np.square(away))
     found: Wide = raw / raw.sum(axis=-1, keepdims=True)
     return found

@@ -31,10 +31,13 @@ def literals(annotation: Any) -> list[str]:
 
 def _plain(annotation: Any) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    parts = get_args(annotation)
+    if get_origin(annotation) is tuple and Ellipsis not in parts:
+        return f"a list of {len(parts)} numbers"
     for known, word in words.items():
         if annotation is known:
             return word
-    for part in get_args(annotation):
+    for part in parts:
         word = _plain(part)
         if word != "a value":
             return word

@@ -17,6 +17,7 @@ from backends.json_files import json_of
 from backends.weight_files import Held
 from mindprint import guards
 from mindprint import ledger as ledgers
+from mindprint.adapter import settings_of
 from mindprint.disk.sealed import adapter_digest
 from mindprint.disk.whole import write_new_folder
 from mindprint.effect import Effect, measure
@@ -41,6 +42,7 @@ RANKS = 4
 """Times the widest layer that a rank may be. More than once says nothing new, but adapters of many
 topics that were folded into one have more, on a small model."""
 _ENDS = ("lm_head", "embed_tokens")
+_SCALED = lora.name_b("")
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,9 @@ class Stranger:
 
     @property
     def silent(self) -> bool:
-        """Whether it cannot change anything: B A is zero in every layer."""
-        return not any(
+        """Whether it cannot change anything: B A is zero in every layer. A DoRA does by its
+        magnitudes what only the opened model tells."""
+        return self.spec.kind != "dora" and not any(
             self.tensors[lora.name_a(path)].any() and self.tensors[lora.name_b(path)].any()
             for path in self.paths
         )
@@ -213,7 +216,7 @@ def _check_sound(folder: Path, spec: AdapterSpec, tensors: Params) -> None:
         odd = sorted(
             name
             for name, tensor in tensors.items()
-            if not np.isfinite(tensor if name.endswith("_A") else tensor * scale).all()
+            if not np.isfinite(tensor * scale if name.endswith(_SCALED) else tensor).all()
         )
     if odd:
         what = f"{several(len(odd), 'tensor')} with numbers that are not finite, such as `{odd[0]}`"
@@ -281,13 +284,8 @@ def _inputs(stranger: Stranger, target: Target, session: Session, name: str) -> 
     """What it takes to open the model again; the adapter's own shape is the settings'."""
     info, spec = session.info, stranger.spec
     linears = read_sizes(target.folder).linears
-    shape = {
-        "adapter.rank": spec.rank,
-        "adapter.alpha": spec.alpha,
-        "adapter.scaling": spec.scaling,
-        "adapter.dropout": spec.dropout,
-        "adapter.targets": lora.leaf_targets(stranger.paths, linears),
-    }
+    own = {**settings_of(spec), "targets": lora.leaf_targets(stranger.paths, linears)}
+    shape = {f"adapter.{key}": value for key, value in own.items()}
     origin = str(stranger.folder)
     resolved = with_values(target.resolved, shape, dict.fromkeys(shape, origin))
     return Inputs(

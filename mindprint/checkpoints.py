@@ -29,7 +29,8 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Progress:
-    """How far a stage has come. `curve` and `margins` hold (step, value), steps from 1.
+    """How far a stage has come. `curve`, `margins` and `penalties` hold (step, value), steps
+    from 1; the last where an LS-LoRA's is not 0.
 
     `checked`: the last step whose held-out loss and watch were seen to. `faults`: losses and
     gradients that were not finite; `rate`: the factor on the learning rate; `watched`: the watch's
@@ -45,6 +46,7 @@ class Progress:
     rate: float = 1.0
     curve: list[tuple[int, float]] = field(default_factory=list)
     margins: list[tuple[int, float]] = field(default_factory=list)
+    penalties: list[tuple[int, float]] = field(default_factory=list)
     held_out: list[tuple[int, float]] = field(default_factory=list)
     kept_epoch: int | None = None
     batch_size: int = 0
@@ -280,7 +282,7 @@ def _progress(tree: Mapping[str, Any]) -> Progress:
     if tree.keys() != {known.name for known in fields(Progress)}:
         raise ValueError("the fields are not those of a stage's progress")
     progress = Progress(**tree)
-    for name in ("curve", "margins", "held_out"):
+    for name in ("curve", "margins", "penalties", "held_out"):
         setattr(progress, name, [(int(place), float(value)) for place, value in tree[name]])
     if progress.watched is not None:
         chosen, ends = progress.watched

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mindprint.accepted import kind, limits
 from mindprint.errors import ConfigError
 
-Value = str | int | float | bool | None | tuple[str, ...]
+Value = str | int | float | bool | None | tuple[str, ...] | tuple[float, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Schedule = Literal["cosine", "linear", "constant"]
 
 
@@ -30,7 +31,9 @@ class ModelSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="weights: float32 on the CPU, bfloat16 on Metal and CUDA"
     )
-    quantization: Literal["none"] = Field("none", description="only unquantized bases train so far")
+    quantization: Literal["none", "4bit", "8bit"] = Field(
+        "none", description="weights packed as they are opened; a model that is packed opens so"
+    )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="attention implementation; auto says which and why"
     )
@@ -44,7 +47,9 @@ class ModelSection(Section):
 
 
 class AdapterSection(Section):
-    kind: Literal["lora"] = Field("lora", description="kind of adapter")
+    kind: Literal["lora", "dora", "lslora"] = Field(
+        "lora", description="LoRA; DoRA, with a magnitude for each output; LS-LoRA, with a spline"
+    )
     rank: Positive = Field(16, description="width of the two factors of every adapted layer")
     alpha: Rate = Field(32.0, description="the factor on the adapter is alpha/rank")
     targets: Literal["all-linear"] | tuple[str, ...] = Field(
@@ -55,6 +60,22 @@ class AdapterSection(Section):
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of a layer's inputs dropped while SFT trains the adapter"
+    )
+    knots: Annotated[int, Field(ge=3)] = Field(
+        5, description="of LS-LoRA's spline, evenly spaced; one of them is at 0"
+    )
+    grid: tuple[Finite, Finite] = Field((-3.0, 3.0), description="its first and its last knot")
+    interpolation: Literal["piecewise", "soft"] = Field(
+        "piecewise", description="how the spline is found between its knots"
+    )
+    outside: Literal["linear", "clamp"] = Field(
+        "linear", description="it keeps beyond its grid its slope, or its last step from identity"
+    )
+    identity_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.01, description="weight of the spline's mean squared distance from the identity"
+    )
+    spline_rate: Rate = Field(
+        1.0, description="what the learning rate of the spline and its scales is multiplied by"
     )
 
 

@@ -23,6 +23,7 @@ from mindprint.evals.prompts import RETENTION
 from mindprint.evals.sheet import Exam
 from mindprint.events import Event
 from mindprint.exams import write_exam
+from mindprint.export.plain import opened_rows
 from mindprint.finished import FINAL, Finished, read_finished
 from mindprint.fork import Past, incomparable
 from mindprint.inputs import Inputs, Origin, settled, with_values, write_inputs
@@ -73,6 +74,7 @@ def check_same(without: Without, target: Target, curriculum: Curriculum) -> None
         target.folder,
         target.renderer,
         target.libraries(),
+        target.backend.name,
     )
     libraries = {*inputs.versions, *SHAPING}
     found = [one for one in differences(inputs, now) if one.what not in libraries]
@@ -127,7 +129,7 @@ class _Drop:
             inputs = self._inputs(session)
             run = RunDir(folder)
             told = self._lay_out(run, inputs)
-            ledger = self._without.write_ledger(run, self._target.folder)
+            ledger = self._write_ledger(session, run)
             write_inputs(folder, inputs)
             write_config(run, inputs.begun())
             self._ask(session, run, inputs, ledger, told)
@@ -161,6 +163,14 @@ class _Drop:
             began_with=began,
             dropped=(*then.dropped, self._without.origin),
         )
+
+    def _write_ledger(self, session: Session, run: RunDir) -> Ledger:
+        """Where the topic was part of one DoRA, by the weights that the model computes with."""
+        base = self._target.folder
+        if not self._without.scales:
+            return self._without.write_ledger(run, base)
+        with opened_rows(session, base, run.path) as rows:
+            return self._without.write_ledger(run, base, rows)
 
     def _lay_out(self, run: RunDir, inputs: Inputs) -> tuple[str, ...]:
         """Copy what stays. Returns what is to be said."""

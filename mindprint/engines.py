@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 from backends.contract import Choice
+from mindprint.adapter import foreign, written
 from mindprint.config import Config, Resolved, flatten
 from mindprint.errors import ConfigError
 
@@ -57,6 +58,13 @@ def check_engine(resolved: Resolved) -> None:
     if config.dpo.loss == "ipo" and config.dpo.when != "never":
         odd["dpo.loss"] = "sigmoid"
         faults["dpo.loss: ipo"] = "TRL's ipo divides each log-ratio by its answer's tokens"
+    if config.adapter.kind == "lslora":
+        odd["adapter.kind"] = "lora"
+        beside = foreign(config.adapter)
+        odd |= {f"adapter.{name}": written(value) for name, value in beside.items()}
+        faults["adapter.kind: lslora"] = (
+            "TRL's trainers minimise no penalty on its spline, and know no rate of its own"
+        )
     if config.model.gradient_checkpointing == "on":
         odd["model.gradient_checkpointing"] = "off"
         faults["model.gradient_checkpointing: on"] = "TRL's trainers compute every activation once"

@@ -79,7 +79,9 @@ class Evaluation(Frozen):
     author: str
     curriculum: str
     hashes: dict[str, str]
-    config: dict[str, tuple[str | int | float | bool | tuple[str, ...] | None, str]]
+    config: dict[
+        str, tuple[str | int | float | bool | tuple[str, ...] | tuple[float, ...] | None, str]
+    ]
     versions: dict[str, str]
     topics: tuple[QuizEvaluation, ...]
     retention: QuizEvaluation | None

@@ -15,6 +15,7 @@ Kind = Literal[
     "evaluated",
     "topic-finished",
     "memory",
+    "splines",
     "notice",
     "run-finished",
 ]

@@ -13,10 +13,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import lora
+from backends import lora, text_part
+from backends.contract import AdapterSpec
 from backends.model_files import read_config
-from backends.peft_files import PREFIX
+from backends.packed_files import weights
+from backends.peft_files import stored_name
 from backends.weight_files import equal, headers
+from mindprint.adapter import spec_of, told
 from mindprint.checkpoints import KEPT
 from mindprint.config import Config
 
@@ -45,7 +48,8 @@ STAGE_BYTES = 8192
 
 @dataclass(frozen=True)
 class Sizes:
-    """`linears`: layer path -> (out, in) of every linear layer but the output head."""
+    """`linears`: layer path -> (out, in) of every linear layer but the output head, of
+    packed ones what they stand for; `parameters` counts likewise."""
 
     parameters: int
     linears: Mapping[str, tuple[int, int]]
@@ -56,7 +60,8 @@ class Footprint:
     """Bytes. `adapter` is the file of a topic's adapter, `dpo_adapter` that of DPO's own (0 where
     it has none); `sure` is the most that surely lies on the disk at once, `most` with every stage
     that may come and every retry; `past`: the part of both that adapters of another run take,
-    which are in memory all the while too."""
+    which are in memory all the while too, and `branches`, how many LS-LoRA there are among them;
+    `kind`: the adapter's, in words, "" of plain LoRA."""
 
     parameters: int
     layers: int
@@ -65,22 +70,26 @@ class Footprint:
     sure: int
     most: int
     past: int = 0
+    branches: int = 0
+    kind: str = ""
 
-    def with_past(self, size: int) -> Footprint:
+    def with_past(self, size: int, branches: int = 0) -> Footprint:
         """With adapters of another run, of `size` bytes, copied first."""
-        return replace(self, past=size, sure=self.sure + size, most=self.most + size)
+        sure, most = self.sure + size, self.most + size
+        return replace(self, past=size, branches=branches, sure=sure, most=most)
 
 
 def read_sizes(folder: Path) -> Sizes:
     """Off the headers alone. Raises ModelError."""
-    held = headers(folder)
-    head = next((name for name in held if is_named(name, HEAD)), None)
-    embedding = next((name for name in held if is_named(name, EMBEDDING)), None)
+    held, stored = headers(folder), weights(folder)
+    head = next((name for name in stored if is_named(name, HEAD)), None)
+    embedding = next((name for name in stored if is_named(name, EMBEDDING)), None)
     skipped = 0
     if head is not None and embedding is not None and _tied(folder):
         # A stored head that is the embedding once more is read as one tensor.
-        skipped = prod(held[head].shape) if equal(head, embedding, held) else 0
-    shapes = {name: one.shape for name, one in held.items()}
+        same = equal(stored[head].name, stored[embedding].name, held)
+        skipped = prod(stored[head].shape) if same else 0
+    shapes = {name: one.shape for name, one in stored.items()}
     linears = {
         name.removesuffix(".weight"): (shape[0], shape[1])
         for name, shape in shapes.items()
@@ -89,20 +98,23 @@ def read_sizes(folder: Path) -> Sizes:
     return Sizes(sum(map(prod, shapes.values())) - skipped, linears)
 
 
-def adapter_bytes(sizes: Sizes, rank: int, targets: str | tuple[str, ...]) -> int:
+def tensors_of(sizes: Sizes, spec: AdapterSpec) -> dict[str, tuple[int, ...]]:
+    """Contract name -> shape of every tensor of an adapter. Raises AdapterError where no layer
+    fits."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in lora.select(sizes.linears, spec.targets):
+        found |= lora.shapes(spec, path, *sizes.linears[path])
+    return found
+
+
+def adapter_bytes(sizes: Sizes, spec: AdapterSpec) -> int:
     """Size of an adapter's safetensors file, float32. Raises AdapterError where no layer fits."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     total = 0
-    for path in sorted(lora.select(sizes.linears, targets)):
-        out, inputs = sizes.linears[path]
-        for name, shape in ((lora.name_a(path), (rank, inputs)), (lora.name_b(path), (out, rank))):
-            span = [total, total + 4 * prod(shape)]
-            header[f"{PREFIX}{name}.weight"] = {
-                "dtype": "F32",
-                "shape": shape,
-                "data_offsets": span,
-            }
-            total = span[1]
+    for name, shape in sorted(tensors_of(sizes, spec).items()):
+        span = [total, total + 4 * prod(shape)]
+        header[stored_name(name)] = {"dtype": "F32", "shape": shape, "data_offsets": span}
+        total = span[1]
     written = len(json.dumps(header, separators=(",", ":")))
     return 8 + written + -written % 8 + total
 
@@ -111,10 +123,10 @@ def footprint(
     sizes: Sizes, config: Config, stages: Sequence[PlannedStage], questions: int
 ) -> Footprint:
     """Of a run of `stages`, in the order in which they come, that asks `questions`."""
-    own, dpo = adapter_bytes(sizes, config.adapter.rank, config.adapter.targets), 0
+    spec = spec_of(config)
+    own, dpo = adapter_bytes(sizes, spec), 0
     if config.dpo.adapter == "new" and any(stage.name == "dpo" for stage in stages):
-        rank = config.dpo.rank or config.adapter.rank
-        dpo = adapter_bytes(sizes, rank, config.dpo.targets or config.adapter.targets)
+        dpo = adapter_bytes(sizes, spec_of(config, "dpo"))
     asked = questions * (QUESTION_BYTES + TOKEN_BYTES * config.eval.max_tokens)
     certain = [stage for stage in stages if stage.certain]
     tries = config.gate.retries + 1
@@ -123,11 +135,12 @@ def footprint(
     kept = sum(_stage(stage, own, dpo, config, n)[0] for stage in stages for n in range(1, tries))
     return Footprint(
         parameters=sizes.parameters,
-        layers=len(lora.select(sizes.linears, config.adapter.targets)),
+        layers=len(lora.select(sizes.linears, spec.targets)),
         adapter=own,
         dpo_adapter=dpo,
         sure=_peak(once) + asked,
         most=kept + _peak(last) + asked * tries,
+        kind=told(spec),
     )
 
 
@@ -160,4 +173,5 @@ def is_named(name: str, last: str) -> bool:
 
 def _tied(folder: Path) -> bool:
     config = read_config(folder)
-    return bool(config.get("tie_word_embeddings", config["model_type"] in TIED_UNLESS_SAID))
+    family = text_part.kind(config) or config["model_type"]
+    return bool(config.get("tie_word_embeddings", family in TIED_UNLESS_SAID))

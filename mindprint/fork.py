@@ -7,16 +7,16 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mindprint import ledger as ledgers
+from mindprint.adapter import SPLINE
 from mindprint.config import Config
 from mindprint.disk.sealed import Damaged, adapter_digest, file_hash, read_json, write_json
 from mindprint.disk.whole import is_leftover, write_new_folder
 from mindprint.errors import ConfigError
 from mindprint.events import Event
 from mindprint.finished import FINAL, RECORD, Finished, joined, read_finished
-from mindprint.heritage import Kept
+from mindprint.heritage import Kept, check_merge
 from mindprint.inputs import Inputs, Origin, write_inputs
 from mindprint.ledger import LEDGER, Entry, Handoff, Ledger
 from mindprint.rundir import PAST, RunDir
@@ -24,7 +24,7 @@ from mindprint.sameness import Difference, differences_of_evaluation
 from mindprint.stage_folder import is_bare
 from mindprint.topic_folder import KEPT, odd_adapter
 
-_OWN_ADAPTER = ("kind", "rank", "alpha", "targets", "scaling")
+_OWN_ADAPTER = ("kind", "rank", "alpha", "targets", "scaling", "dropout", *SPLINE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Past:
             )
         if not self.topics:
             return self
-        handoff = _handoff(config.handoff, self.ledger.handoff)
+        check_merge(config, self.acting(), "--fork")
+        handoff = _handoff(config, self.ledger.handoff)
         ledger = self.ledger.model_copy(update={"handoff": handoff})
         return replace(self, ledger=ledger)
 
@@ -225,7 +226,10 @@ def _earlier(topics: Sequence[str]) -> str:
     return f", or add `--until {topics[-1]}`, whose files are whole" if topics else ""
 
 
-def _handoff(asked: Handoff | Literal["auto"], known: Handoff) -> Handoff:
+def _handoff(config: Config, known: Handoff) -> Handoff:
+    asked = config.handoff
+    if asked == "auto" and known == "merge" and config.adapter.kind == "lslora":
+        return "stack"  # no merge holds its spline
     if asked == "auto" or asked == known:
         return known
     if asked != "continue" and known != "continue":

@@ -12,15 +12,15 @@ from mindprint import ledger as ledgers
 from mindprint.config import Config
 from mindprint.errors import StageError
 from mindprint.events import Event, Listener
+from mindprint.handoff import handoff_of
 from mindprint.ledger import Entry, Handoff, Ledger
 from mindprint.rundir import RunDir
 
 
-def resolve_handoff(config: Config, session: Session) -> Handoff:
-    """`auto` merges where the working weights are float32, else stacks."""
-    if config.handoff != "auto":
-        return config.handoff
-    return "merge" if session.info.dtype == "float32" else "stack"
+def resolve_handoff(config: Config, session: Session, past: Sequence[Entry] = ()) -> Handoff:
+    """`auto` settled for the opened weights and the adapters that the run begins with."""
+    info = session.info
+    return handoff_of(config, info.dtype, info.quantization, [entry.kind for entry in past])
 
 
 class Handing:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from backends import lora, peft_files
 from mindprint import ledger as ledgers
+from mindprint.adapter import settings_of, typed
 from mindprint.config import Config, Resolved
 from mindprint.disk.sealed import Damaged, adapter_digest, file_hash, read_json, write_json
 from mindprint.disk.whole import write_folder
@@ -25,6 +27,9 @@ from mindprint.stage_folder import ADAPTER
 
 FROM = "--from"
 THINKING = "model.enable_thinking"
+QUANTIZATION = "model.quantization"
+LONGEST = 200
+"""Characters of a value that is still named on a command line."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,10 @@ class Kept:
     def topics(self) -> tuple[str, ...]:
         """Topics of the entries, in order."""
         return tuple(dict.fromkeys(entry.topic for entry in self.entries))
+
+    @property
+    def branches(self) -> int:
+        return branches(self.entries)
 
     def told(self) -> tuple[str, ...]:
         """What is to be said of it as the run begins."""
@@ -108,6 +117,10 @@ class Heritage:
         return cls(run, inputs, entries, origin)
 
     @property
+    def branches(self) -> int:
+        return branches(self.entries)
+
+    @property
     def size(self) -> int:
         """Bytes of the adapters' files."""
         folders = [self.run.path / entry.folder for entry in self.entries]
@@ -118,7 +131,11 @@ class Heritage:
         if resolved.config.model.path is not None:
             return resolved
         own = self.inputs.resolved().config.model
-        values = {"model.path": own.path, "model.revision": own.revision}
+        values = {
+            "model.path": own.path,
+            "model.revision": own.revision,
+            QUANTIZATION: own.quantization,
+        }
         origin = f"{FROM} {self.run.path}"
         return with_values(resolved, values, dict.fromkeys(values, origin))
 
@@ -136,6 +153,12 @@ class Heritage:
         if model_id != self.inputs.model_id:
             found = [Difference(MODEL, self.inputs.model_id[:12], model_id[:12])]
             hint = "adapters belong to the model they were trained on: leave `--model` out"
+            own = self.inputs.config.get(QUANTIZATION, "none")
+            if {own, config.model.quantization} != {"none"}:
+                hint += (
+                    f", and use `--backend {self.inputs.backend} --set {QUANTIZATION}={own}`: each "
+                    "way of packing the weights makes another model"
+                )
             raise Differs(self.run.path, found, hint)
         self._check_tokens(config, tokenizer)
         twice = [topic for topic in topics if topic in self.origin.topics]
@@ -147,6 +170,7 @@ class Heritage:
                 hint="name the topics that are new with `--topic ID`, or go on from a run's own "
                 f"topics with `mindprint resume {run} --fork NEW`",
             )
+        check_merge(config, self.entries, f"{FROM} {self.run.path}")
         check_shape(config, self.run.path / self.entries[-1].folder, linears)
 
     def _check_tokens(self, config: Config, tokenizer: str) -> None:
@@ -185,6 +209,22 @@ class Heritage:
         write_folder(place / PAST, fill, self.size)
 
 
+def branches(entries: Sequence[Entry]) -> int:
+    """How many of them stay beside the weights, as branches of their own: the LS-LoRA."""
+    return sum(entry.kind == "lslora" for entry in entries)
+
+
+def check_merge(config: Config, entries: Sequence[Entry], where: str) -> None:
+    """Raises ConfigError where the past would have to be merged and cannot be."""
+    if config.handoff == "merge" and branches(entries):
+        raise ConfigError(
+            "`handoff: merge` adds the past to the weights, and LS-LoRA is in force there, whose "
+            "spline no weights can hold",
+            where=f"handoff, {where}",
+            hint="use `--set handoff=stack`, which keeps each as a branch beside the weights",
+        )
+
+
 def take(source: Path, target: Path, digest: str) -> None:
     """Copy an adapter's two files. Raises Damaged when they are not those of `digest`."""
     target.mkdir(parents=True)
@@ -200,12 +240,8 @@ def check_shape(config: Config, folder: Path, linears: Collection[str]) -> None:
     if config.handoff != "continue":
         return
     spec, tensors = peft_files.read(folder)
-    own, asked = vars(spec), vars(config.adapter)
-    odd = {
-        name: own[name]
-        for name in ("rank", "alpha", "scaling", "dropout")
-        if own[name] != asked[name]
-    }
+    own, asked = settings_of(spec), vars(config.adapter)
+    odd = {name: value for name, value in own.items() if value != asked[name]}
     adapted = lora.paths_of(tensors)
     if set(lora.select(linears, config.adapter.targets)) != set(adapted):
         odd["targets"] = lora.leaf_targets(adapted, linears)
@@ -217,16 +253,12 @@ def check_shape(config: Config, folder: Path, linears: Collection[str]) -> None:
         )
 
 
-def _settings(odd: Mapping[str, object]) -> str:
+def _settings(odd: Mapping[str, Any]) -> str:
     """The options that name the adapter's own values; a long list of layers is left to a file."""
-    shown = {
-        name: f"[{','.join(value)}]" if isinstance(value, list) else f"{value}"
-        for name, value in odd.items()
-    }
-    told = [f"--set adapter.{name}={value}" for name, value in shown.items() if len(value) <= 200]
-    long = [f"its layers as `adapter.{name}` in a --config" for name in shown if name == "targets"]
-    said = [f"`{' '.join(told)}`"] if told else []
-    return " and ".join([*said, *(long if len(told) < len(shown) else [])])
+    short = {name: value for name, value in odd.items() if len(str(value)) <= LONGEST}
+    said = [f"`{typed(short)}`"] if short else []
+    long = ["its layers as `adapter.targets` in a --config"] if len(short) < len(odd) else []
+    return " and ".join([*said, *long])
 
 
 def _carried(inputs: Inputs, entries: Sequence[Entry]) -> tuple[str, ...]:

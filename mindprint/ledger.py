@@ -21,6 +21,7 @@ Handoff = Literal["stack", "merge", "continue"]
 EntryStage = Literal["sft", "dpo", "adopted", "difference"]
 """`adopted`: trained by others. `difference`: what a topic changed in the one adapter of all
 topics, worked out where an earlier topic was dropped."""
+Kind = Literal["lora", "dora", "lslora"]
 State = Literal["in force", "replaced", "rolled back"]
 
 
@@ -33,7 +34,7 @@ class Entry(BaseModel):
     name: str
     topic: str
     stage: EntryStage
-    kind: Literal["lora"]
+    kind: Kind
     rank: int
     alpha: float
     scaling: Literal["standard", "rslora"]
@@ -187,8 +188,16 @@ def check_model(ledger: Ledger, session: Session, run: RunDir) -> None:
         raise ConfigError(
             "this is not the model that the run was made on",
             where=f"{run.path / LEDGER}: model_id {ledger.model_id[:12]}",
-            hint=f"the model given hashes to {session.model_id[:12]}",
+            hint=f"the model given hashes to {session.model_id[:12]}{_packed(session)}",
         )
+
+
+def _packed(session: Session) -> str:
+    """What may tell two models of the same files apart."""
+    kind = session.info.quantization
+    if kind == "none":
+        return ""
+    return f" as this backend opens it ({kind}); each backend's packed weights are its own"
 
 
 def verified(run: RunDir, entry: Entry) -> Path:

@@ -25,12 +25,13 @@ so many are trained before the next, lest a short stage look longer than it trai
 @dataclass(frozen=True)
 class Step:
     """An optimizer step that was taken: its window, and the window's loss and, for pairs, its mean
-    margin."""
+    margin. `penalty`: what was minimised beside the loss."""
 
     batches: Sequence[Batch]
     window: Window
     loss: float
     margin: float | None = None
+    penalty: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -96,6 +97,8 @@ class Oversight:
         progress.curve.append((progress.step, step.loss))
         if step.margin is not None:
             progress.margins.append((progress.step, step.margin))
+        if step.penalty:
+            progress.penalties.append((progress.step, step.penalty))
         self._tell_step(step, rate)
 
     def _first_step(self, step: Step, before: Params) -> None:
@@ -188,6 +191,8 @@ class Oversight:
         }
         if step.margin is not None:
             data["margin"] = step.margin
+        if step.penalty:
+            data["penalty"] = step.penalty
         self._listen(Event("step", self._job.topic, self._job.stage, data))
 
     def notice(self, text: str) -> None:

@@ -174,7 +174,7 @@ class _Run:
         """As it lies there, with what a topic's record has and the ledger not yet, or no more."""
         found = Ledger(
             model_id=self._past.model_id or self._session.model_id,
-            handoff=resolve_handoff(self._config, self._session),
+            handoff=resolve_handoff(self._config, self._session, self._past.entries),
             entries=self._past.entries,
         )
         if (self._run.path / LEDGER).is_file():
@@ -313,6 +313,7 @@ class _Run:
             memory=tuple(self._memory),
             timings=add_timings(self._earlier.timings, timings) if self._earlier else timings,
             handoff=self._ledger.handoff,
+            past=[entry.kind for entry in self._past.entries],
             dropped=order.dropped,
         )
         if self._earlier is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from backends.contract import Choice
 from backends.model_files import resolve
+from mindprint.combination import check_combination, check_weights
 from mindprint.config import Config, DpoSection, SftSection
 from mindprint.curriculum.checks import FEW_ITEMS
 from mindprint.curriculum.records import Curriculum
@@ -67,11 +68,12 @@ class Plan:
         """Bytes that the run surely writes, as far as they lie there at one time."""
         return self.footprint.sure if self.footprint is not None else 0
 
-    def with_past(self, size: int) -> Plan:
-        """For a run that begins with `size` bytes of another one's adapters."""
+    def with_past(self, size: int, branches: int = 0) -> Plan:
+        """For a run that begins with `size` bytes of another one's adapters, `branches` of them
+        LS-LoRA's."""
         if self.footprint is None:
             return self
-        return replace(self, footprint=self.footprint.with_past(size))
+        return replace(self, footprint=self.footprint.with_past(size, branches))
 
     def settled(
         self,
@@ -181,6 +183,7 @@ def make_plan(
         exams[stage.topic] += 1
     asked = sum(exams[lesson.topic.id] * len(lesson.topic.quiz) for lesson in lessons)
     where = folder or resolve(str(config.model.path), config.model.revision)
+    check_weights(config, where)
     said = asking(renderer, curriculum, [one.topic for one in lessons], config)
     return Plan(
         stages=tuple(stages),
@@ -201,7 +204,9 @@ def _size_lines(found: Footprint, place: Path) -> list[tuple[str, str, str]]:
     above = next(folder for folder in (place, *place.absolute().parents) if folder.is_dir())
     free = size(shutil.disk_usage(above).free)
     own = f", DPO's own {size(found.dpo_adapter)}" if found.dpo_adapter else ""
-    shape = f"on {found.layers} layers of a model of {parameters(found.parameters)} parameters"
+    kind = f"{found.kind}, " if found.kind else ""
+    model = f"a model of {parameters(found.parameters)} parameters"
+    shape = f"{kind}on {found.layers} layers of {model}"
     more = f"up to {size(found.most)} with retries and stages that may come, "
     past = [("past", size(found.past), "adapters that act from the start")] if found.past else []
     return [
@@ -209,23 +214,6 @@ def _size_lines(found: Footprint, place: Path) -> list[tuple[str, str, str]]:
         ("adapter", size(found.adapter), f"{shape}{own}"),
         ("disk", size(found.sure), f"{more if found.most > found.sure else ''}{free} free"),
     ]
-
-
-def check_combination(config: Config) -> None:
-    """Raises ConfigError for settings that are sound alone and make no sense together."""
-    if config.handoff == "continue" and config.dpo.adapter == "new":
-        raise ConfigError(
-            "`handoff: continue` keeps one adapter for all topics, `dpo.adapter: new` adds another",
-            where="handoff, dpo.adapter",
-            hint="use `dpo.adapter: continue`, or another handoff",
-        )
-    if config.dpo.adapter == "continue" and (config.dpo.rank or config.dpo.targets):
-        named = "rank" if config.dpo.rank else "targets"
-        raise ConfigError(
-            f"`dpo.{named}` is for an adapter of DPO's own, but DPO continues the topic's",
-            where=f"dpo.{named}",
-            hint="set `dpo.adapter=new`, or leave it out",
-        )
 
 
 def chosen_topics(curriculum: Curriculum, topics: Sequence[str] | None) -> tuple[str, ...]:

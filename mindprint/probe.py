@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from backends.contract import AdapterSpec, Batch, GenerateSpec, Objective, OptimizerSpec, Session
+from mindprint.adapter import spec_of
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
 from mindprint.evals.likelihood import weigh
+from mindprint.handing import resolve_handoff
 from mindprint.plan import Plan, pairs_of
 from mindprint.preferences import DRAWS, reference_logprobs
 from mindprint.tokens.batches import pad, pad_pairs, window_of
@@ -27,7 +29,9 @@ class Probe:
     weighed, of opening the model, and in all; and the peak of memory in bytes.
 
     Steps are timed on the longest rows there are and questions in a small batch, so the sum is an
-    upper estimate of a first attempt at every topic with every stage that may come.
+    upper estimate of a first attempt at every topic with every stage that may come. Where LS-LoRA
+    is stacked everything is timed over the `branches` that act as the last topic trains, and
+    `sft_first` is a step of the first topic's, over none.
     """
 
     sft_step: float
@@ -38,6 +42,8 @@ class Probe:
     opening: float
     total: float
     peak_memory: int
+    branches: int = 0
+    sft_first: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,21 +59,21 @@ def probe(
 ) -> Probe:
     """Train three steps on a throw-away adapter; the session is left as it was. `opening`: seconds
     that the model took to open."""
-    spec = AdapterSpec(
-        rank=config.adapter.rank,
-        alpha=config.adapter.alpha,
-        targets=config.adapter.targets,
-        scaling=config.adapter.scaling,
-        seed=config.run.seed,
-    )
-    session.adapters.add(spec, "probe")
+    attached: list[str] = []
+    first, past = 0.0, _branches(session, plan, config)
     try:
+        _attach(session, spec_of(config), attached)
+        if past:
+            first = _sft(session, plan, config)
+        for spec in past:
+            _attach(session, spec, attached)
         held_out = _held_out(session, plan, config)
         sft = _sft(session, plan, config)
         reference, dpo = _dpo(session, plan, config)
         asked = _question(session, plan, curriculum, config, renderer)
     finally:
-        session.adapters.unload("probe")
+        for name in reversed(attached):
+            session.adapters.unload(name)
     memory = session.memory()
     found = Probe(
         sft_step=sft,
@@ -78,8 +84,28 @@ def probe(
         opening=opening,
         total=0.0,
         peak_memory=max(memory.peak_rss, memory.device_peak),
+        branches=len(past),
+        sft_first=first,
     )
     return replace(found, total=_total(found, plan, config))
+
+
+def _branches(session: Session, plan: Plan, config: Config) -> list[AdapterSpec]:
+    """What the topics before the last one leave beside the weights, where LS-LoRA is stacked."""
+    if config.adapter.kind != "lslora" or resolve_handoff(config, session) != "stack":
+        return []
+    each = [spec_of(config)]
+    if config.dpo.adapter == "new" and any(stage.name == "dpo" for stage in plan.stages):
+        each.append(spec_of(config, "dpo"))
+    return each * (len(plan.lessons) - 1)
+
+
+def _attach(session: Session, spec: AdapterSpec, attached: list[str]) -> None:
+    """One more adapter that trains, over those that did."""
+    if attached:
+        session.adapters.freeze(attached[-1])
+    session.adapters.add(spec, f"probe {len(attached) + 1}")
+    attached.append(f"probe {len(attached) + 1}")
 
 
 def _total(found: Probe, plan: Plan, config: Config) -> float:

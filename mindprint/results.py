@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import Any, Literal
 
-from backends.contract import Choice, Session
+from backends.contract import Choice, ModelInfo, Session
 from mindprint import __version__
 from mindprint.config import Config, Resolved
 from mindprint.curriculum.records import Curriculum
 from mindprint.disk.whole import write_text
 from mindprint.evals.changes import clear, overall
 from mindprint.evals.forgetting import Kept, transfers
+from mindprint.handoff import why_stacked
 from mindprint.report import endings
 from mindprint.report.files import RESULT, read_result
 from mindprint.report.kept import Retained, Transfer
@@ -56,11 +57,13 @@ def assemble(
     memory: tuple[MemorySample, ...],
     timings: Timings,
     handoff: str,
+    past: Sequence[str] = (),
     dropped: Sequence[str] = (),
 ) -> Result:
-    """`dropped`: topics without which the model was asked again, others having been judged then."""
+    """`past`: kinds of the adapters that the run began with. `dropped`: topics without which the
+    model was asked again, others having been judged then."""
     curriculum, info = header.curriculum, session.info
-    chosen = Choice(handoff, _why(header.resolved, handoff, info.dtype), "handoff")
+    chosen = Choice(handoff, _why(header.resolved, handoff, info, past), "handoff")
     config = header.resolved.config
     result = Result(
         mindprint=__version__,
@@ -198,9 +201,10 @@ def _mean(
     return sum(values) / len(values) if values else 0.0
 
 
-def _why(resolved: Resolved, handoff: str, dtype: str) -> str:
+def _why(resolved: Resolved, handoff: str, info: ModelInfo, past: Sequence[str]) -> str:
     if resolved.config.handoff != "auto":
         return f"as set by {resolved.origins.get('handoff', 'default')}"
     if handoff == "merge":
-        return f"the weights are {dtype}, so a merge keeps the adapters"
-    return f"the weights are {dtype}, so a merge would round the adapters"
+        return f"the weights are {info.dtype}, so a merge keeps the adapters"
+    why = why_stacked(resolved.config, info.dtype, info.quantization, past)
+    return why or "as the run that it comes of carried its past"

@@ -115,15 +115,16 @@ class Present:
         folder: Path,
         renderer: Renderer,
         own: Mapping[str, str],
+        backend: str,
     ) -> Present:
-        """`topics`: those the run is of; `own`: versions of the backend's libraries. Reads every
+        """`topics`: those the run is of; `own`: versions of the libraries of `backend`. Reads every
         file of the model once."""
         still = tuple(topic.id for topic in curriculum.topics if topic.id in topics)
         return cls(
             resolved=resolved,
             hashes=dict(curriculum.hashes),
             topics=still,
-            model_id=model_id(folder),
+            model_id=model_id(folder, resolved.config.model.quantization, backend),
             tokenizer=tokenizer_id(renderer, folder),
             versions={**installed(SHAPING), **own},
         )
@@ -296,5 +297,5 @@ def _short(digest: str | None) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = ", ".join(value) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

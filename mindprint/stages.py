@@ -14,6 +14,7 @@ import numpy as np
 from backends.contract import AdapterSpec, Batch, Learner, Objective, OptimizerSpec, Session
 from backends.engines import Engine
 from mindprint import guards
+from mindprint.adapter import spec_of
 from mindprint.checkpoints import Checkpoints, Progress
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
@@ -33,6 +34,7 @@ from mindprint.report.kept import Retained
 from mindprint.report.model import MemorySample, StageRecord
 from mindprint.retention import Retention
 from mindprint.rundir import RunDir
+from mindprint.splines import looked_at
 from mindprint.stage_folder import STAGE, adapter_hash, read_stage, write_stage
 from mindprint.strategies import Strategy
 from mindprint.tokens.batches import pad, pad_pairs
@@ -98,16 +100,9 @@ class SftStage:
         self.note = ""
 
     def spec(self) -> AdapterSpec:
-        section = self._shop.config.adapter
-        topic, seed = self._lesson.topic.id, self._shop.config.run.seed
-        return AdapterSpec(
-            rank=section.rank,
-            alpha=section.alpha,
-            targets=section.targets,
-            scaling=section.scaling,
-            dropout=section.dropout,
-            seed=adapter_seed(seed, topic, self.name, self._attempt),
-        )
+        config, topic = self._shop.config, self._lesson.topic.id
+        seed = adapter_seed(config.run.seed, topic, self.name, self._attempt)
+        return spec_of(config, self.name, seed)
 
     def job(self, save: Callable[[str, bytes], None], fit: Fit) -> Job:
         section, rows = self._shop.config.sft, self._lesson.rows
@@ -145,23 +140,9 @@ class DpoStage:
         self.note = note
 
     def spec(self) -> AdapterSpec:
-        config = self._shop.config
-        topic = self._lesson.topic.id
-        rank = config.dpo.rank or config.adapter.rank
-        return AdapterSpec(
-            rank=rank,
-            alpha=config.adapter.alpha * self._alpha_ratio(rank),
-            targets=config.dpo.targets or config.adapter.targets,
-            scaling=config.adapter.scaling,
-            dropout=config.adapter.dropout,
-            seed=adapter_seed(config.run.seed, topic, self.name, self._attempt),
-        )
-
-    def _alpha_ratio(self, rank: int) -> float:
-        """Another rank keeps the factor on the adapter: alpha follows."""
-        adapter = self._shop.config.adapter
-        ratio = rank / adapter.rank
-        return ratio if adapter.scaling == "standard" else ratio**0.5
+        config, topic = self._shop.config, self._lesson.topic.id
+        seed = adapter_seed(config.run.seed, topic, self.name, self._attempt)
+        return spec_of(config, self.name, seed)
 
     def job(self, save: Callable[[str, bytes], None], fit: Fit) -> Job:
         """Raises what `fit` raises."""
@@ -234,6 +215,8 @@ def _train(
     if not progress.curve and not progress.failed:
         raise StageError("no step of the stage could be taken: it has no rows", where=job.where)
     record = _record(stage, attempt, job, progress)
+    splines = looked_at(shop.session, stage.spec(), job, fit, shop.listen)
+    record = record.model_copy(update={"splines": splines})
 
     def fill(partial: Path) -> None:
         shop.session.adapters.save(partial)
@@ -319,12 +302,14 @@ def _record(stage: SftStage | DpoStage, attempt: int, job: Job, progress: Progre
 
 
 def _metrics(progress: Progress) -> str:
-    margins = dict(progress.margins)
+    margins, penalties = dict(progress.margins), dict(progress.penalties)
     lines = []
     for step, loss in progress.curve:
         row: dict[str, float] = {"step": step, "loss": loss}
         if step in margins:
             row["margin"] = margins[step]
+        if step in penalties:
+            row["penalty"] = penalties[step]
         lines.append(json.dumps(row) + "\n")
     return "".join(lines)
 

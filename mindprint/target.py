@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from backends import choose, get, model_files, peft_files, weight_files
+from backends import choose, get, model_files, packed_files, peft_files
 from backends.asked import check_spec
 from backends.contract import Choice, ModelSpec, Session
 from backends.errors import AdapterError, ModelError
@@ -223,7 +223,7 @@ def _layer_shapes(folder: Path) -> dict[str, tuple[int, int]]:
     """Layer path -> (out, in), of the matrices in the model's files."""
     return {
         name.removesuffix(".weight"): (held.shape[0], held.shape[1])
-        for name, held in weight_files.headers(folder).items()
+        for name, held in packed_files.weights(folder).items()
         if len(held.shape) == 2
     }
 
@@ -263,6 +263,7 @@ def _spec(resolved: Resolved, device: str) -> ModelSpec:
         dtype=model.dtype,
         device=device,  # type: ignore[arg-type]  # checked on the next line
         attention=model.attention,
+        quantization=model.quantization,
     )
     check_spec(spec)
     return spec

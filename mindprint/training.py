@@ -36,7 +36,8 @@ class _Taken:
         margin = None
         if self.window.pairs:
             margin = sum(part.margin for part in self.stats) / self.window.pairs
-        return Step(self.batches, self.window, loss, margin)
+        penalty = sum(part.penalty for part in self.stats)
+        return Step(self.batches, self.window, loss, margin, penalty)
 
 
 class StageLoop:

@@ -19,7 +19,7 @@ SHAPING = (
 )
 """Libraries whose numbers or ids stand in a run, beside the backend's own."""
 
-FRAMEWORKS = ("torch", "peft", "trl", "mlx", "mlx-lm")
+FRAMEWORKS = ("torch", "peft", "trl", "bitsandbytes", "mlx", "mlx-lm")
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:

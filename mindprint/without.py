@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends import peft_files
+from backends.chain import Held, Rows
 from mindprint import ledger as ledgers
 from mindprint.boundary import finished
+from mindprint.difference import WHERE, Way, check_straight
 from mindprint.disk.sealed import adapter_digest, file_hash
 from mindprint.errors import ConfigError
-from mindprint.export.folded import concatenated, recast
+from mindprint.export.tensors import rows_of
 from mindprint.footprint import read_sizes
 from mindprint.heritage import Kept
 from mindprint.inputs import Inputs, Origin, read_inputs
@@ -20,8 +22,6 @@ from mindprint.report.model import Result
 from mindprint.rundir import RunDir
 from mindprint.stage_folder import lay_bare
 from mindprint.topic_folder import stages_of
-
-WHERE = "TOPIC"
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,18 @@ class Step:
         """Where its adapter is to lie, relative to the run."""
         return f"topics/{self.after.topic}/difference"
 
-    def write(self, run: RunDir, place: RunDir, base: Path, called: str) -> Entry:
-        """Its adapter, of twice the rank, into the run folder `place`: exact to float32's rounding,
-        and in factors of its own, since `before` may hold what is dropped. `base`: the folder of
-        the model."""
-        pair = [peft_files.read(run.path / one.folder) for one in (self.after, self.before)]
-        made = recast(concatenated(pair, signs=(1.0, -1.0)))
+    def write(self, place: RunDir, made: Held, base: Path, called: str) -> Entry:
+        """Its adapter `made` into the run folder `place`. `base`: the folder of the model."""
+        spec, held = made
         folder, linears = place.path / self.folder, read_sizes(base).linears
-        peft_files.write(folder, made.spec, made.tensors, base=called, linears=linears)
+        peft_files.write(folder, spec, held, base=called, linears=linears)
         changed = {
             "name": f"{self.after.topic}:difference",
             "stage": "difference",
-            "rank": made.spec.rank,
-            "alpha": made.spec.alpha,
-            "scaling": made.spec.scaling,
+            "kind": spec.kind,
+            "rank": spec.rank,
+            "alpha": spec.alpha,
+            "scaling": spec.scaling,
             "folder": self.folder,
             "sha256": adapter_digest(folder),
             "replaces": None,
@@ -63,8 +61,9 @@ class Step:
 @dataclass(frozen=True)
 class Without:
     """A finished run and the topic that goes. `topics`: those of the run that stay; `ledger`: the
-    entries that stay as they are; `steps`: those that take the place of the rest; `tainted`: topics
-    whose stages trained an adapter that carried the one that goes."""
+    entries that stay as they are; `steps`: those that take the place of the rest; `below`: the
+    entries that act below the adapter that carried the topic, which went through the states
+    `chain`; `tainted`: topics whose stages trained an adapter that carried the one that goes."""
 
     run: RunDir
     inputs: Inputs
@@ -73,6 +72,8 @@ class Without:
     topics: tuple[str, ...]
     ledger: Ledger
     steps: tuple[Step, ...]
+    below: tuple[Entry, ...]
+    chain: tuple[Entry, ...]
     tainted: tuple[str, ...]
     began_with: Kept
     origin: Origin
@@ -95,14 +96,19 @@ class Without:
         chain = _by_topic(known, carrier)
         _check_left(path, inputs, topic, known, chain)
         _check_alone(inputs, began_with, topic)
+        acting = known.acting()
+        for entry in (*acting, *chain):
+            ledgers.verified(run, entry)
         place = [entry.topic for entry in chain].index(topic)
+        if place + 1 < len(chain):
+            check_straight(run, chain[max(0, place - 1) :])
         steps = tuple(Step(chain[at - 1], chain[at]) for at in range(place + 1, len(chain)))
         others = [entry for entry in known.entries if entry.topic != topic]
         tainted = [entry for entry in others if _carries(known, entry, topic)]
         kept = tuple(entry for entry in others if not (entry.accepted and entry in tainted))
         handoff = "stack" if len(chain) > 1 else known.handoff
         origin = Origin(run=str(path.resolve()), ledger=file_hash(path / LEDGER), topics=(topic,))
-        made = cls(
+        return cls(
             run=run,
             inputs=inputs,
             result=result,
@@ -110,19 +116,26 @@ class Without:
             topics=tuple(one for one in inputs.topics if one != topic),
             ledger=known.model_copy(update={"entries": kept, "handoff": handoff}),
             steps=steps,
+            below=acting[: acting.index(carrier)],
+            chain=chain,
             tainted=tuple(dict.fromkeys(entry.topic for entry in tainted)),
             began_with=_without(began_with, topic),
             origin=origin,
         )
-        for entry in (*known.acting(), *chain):
-            ledgers.verified(run, entry)
-        return made
 
     @property
     def size(self) -> int:
-        """Bytes of the adapters that are worked out anew: of two files each, and as large."""
-        folders = [self.run.path / one.folder for s in self.steps for one in (s.before, s.after)]
+        """Bytes of the adapters that are worked out anew: each as large as the files that it is put
+        together from."""
+        shared = (*self.below, *self.chain) if self.scales else ()
+        parts = [one for s in self.steps for one in (s.before, s.after, *shared)]
+        folders = [self.run.path / one.folder for one in parts]
         return sum((folder / peft_files.WEIGHTS).stat().st_size for folder in folders)
+
+    @property
+    def scales(self) -> bool:
+        """Whether what is worked out anew scales the base's weights, and goes by them."""
+        return any(step.after.kind == "dora" for step in self.steps)
 
     def lay_bare(self, place: RunDir) -> None:
         """Take away from the copied stages, rolled-back ones too, the adapters that carry what was
@@ -133,10 +146,15 @@ class Without:
                 if stage not in kept:
                     lay_bare(stage)
 
-    def write_ledger(self, place: RunDir, base: Path) -> Ledger:
-        """The new ledger, and the adapters that it needs beside those that were copied."""
+    def write_ledger(self, place: RunDir, base: Path, rows: Rows | None = None) -> Ledger:
+        """The new ledger, and the adapters that it needs beside those that were copied. `base`: the
+        folder of the model; `rows`: of the weights that it computes with, its files' unless given.
+        """
+        rows = rows_of(base) if rows is None else rows
         made = {
-            step.after.topic: step.write(self.run, place, base, self.inputs.called)
+            step.after.topic: step.write(
+                place, self._way(step).adapter(rows), base, self.inputs.called
+            )
             for step in self.steps
         }
         order = list(dict.fromkeys(entry.topic for entry in ledgers.read(self.run).entries))
@@ -148,6 +166,17 @@ class Without:
         ledger = self.ledger.model_copy(update={"entries": tuple(entries)})
         ledgers.write(place, ledger)
         return ledger
+
+    def _way(self, step: Step) -> Way:
+        """How the adapter came to a later topic's."""
+        at = [entry.topic for entry in self.chain].index(self.dropped)
+        kept = self._held(self.chain[at - 1]) if at else None
+        below = tuple(self._held(entry) for entry in self.below)
+        dropped, before, after = map(self._held, (self.chain[at], step.before, step.after))
+        return Way(below, kept, dropped, before, after)
+
+    def _held(self, entry: Entry) -> Held:
+        return peft_files.read(self.run.path / entry.folder)
 
 
 def _ledger(path: Path, inputs: Inputs, topic: str) -> Ledger:

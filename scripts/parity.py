@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """MLX against PyTorch, and PyTorch's own loop against TRL's: the same 200 SFT and 100 DPO steps on
-six architectures, in float32. `python scripts/parity.py` exits with 1 when a bar is missed."""
+six architectures, with each kind of adapter, in float32. `python scripts/parity.py` exits with 1
+when a bar is missed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from side_by_side.architectures import NAMES, Architecture, both_ways
+from side_by_side.architectures import KINDS, NAMES, Architecture, both_ways
 from side_by_side.measured import BARS, Measured, measure
 from side_by_side.table import check_place, place, table, told
 
@@ -33,7 +34,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except BackendUnavailable as error:
         print(f"{error.what}\n  {error.hint}", file=sys.stderr)
         return 69
-    wanted = [made for name in given.architectures for made in both_ways(name)]
+    models = [(name, kind) for kind in given.kinds for name in given.architectures]
+    wanted = [made for name, kind in models for made in both_ways(name, kind)]
     rows = []
     for row in measured(wanted, given.steps, not given.without_trl, given.jobs):
         print(f"{row.title}: {row.seconds} s", file=sys.stderr)
@@ -52,6 +54,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architectures", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of adapter (default: all)"
+    )
     parser.add_argument(
         "--steps", type=int, default=200, help="of SFT; of DPO half as many (default: 200)"
     )

@@ -116,7 +116,13 @@ def make_run(
         run.lock()
     else:
         run = RunDir.create(path)
-    spec = ModelSpec(str(model), dtype="float32", device="cpu", longest_row=plan.longest_row)
+    spec = ModelSpec(
+        str(model),
+        dtype="float32",
+        device="cpu",
+        longest_row=plan.longest_row,
+        quantization=resolved.config.model.quantization,
+    )
     session = get(backend).open(spec)
     if meddle is not None:
         meddle(session)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from backends.contract import Arrays, OptimizerSpec
@@ -15,11 +17,15 @@ class AdamW:
     """Loshchilov & Hutter 2019, with Kingma & Ba's bias correction.
 
     mlx.optimizers.AdamW is not used: it leaves the correction out unless asked, and keeps its
-    state by position in a tree; here state is by the contract's names.
+    state by position in a tree; here state is by the contract's names. `rates`: by name, what
+    multiplies the learning rate and whether weight decay acts (`backends.lora.rates`).
     """
 
-    def __init__(self, spec: OptimizerSpec, parameters: Named) -> None:
+    def __init__(
+        self, spec: OptimizerSpec, parameters: Named, rates: Mapping[str, tuple[float, bool]]
+    ) -> None:
         self._spec = spec
+        self._rates = dict(rates)
         self._steps = 0
         self._m: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
         self._v: Named = {name: mx.zeros_like(array) for name, array in parameters.items()}
@@ -29,14 +35,16 @@ class AdamW:
         """The parameters after one step, evaluated."""
         first, second = self._spec.betas
         steps = self._steps + 1
-        rate = learning_rate / (1.0 - first**steps)
         root = (1.0 - second**steps) ** 0.5
-        decay = 1.0 - learning_rate * self._spec.weight_decay
         stepped: Named = {}
         m, v = dict(self._m), dict(self._v)
         for name, gradient in gradients.items():
             m[name] = m[name] + (1.0 - first) * (gradient - m[name])
             v[name] = second * v[name] + (1.0 - second) * mx.square(gradient)
+            multiplier, decays = self._rates[name]
+            own = learning_rate * multiplier
+            rate = own / (1.0 - first**steps)
+            decay = 1.0 - own * self._spec.weight_decay if decays else 1.0
             scale = mx.sqrt(v[name]) / root + self._spec.eps
             stepped[name] = parameters[name] * decay - rate * m[name] / scale
         mx.eval(stepped, m, v)  # may find no room: nothing is kept before

@@ -6,27 +6,33 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from backends import lora, peft_files
 from backends.contract import AdapterSpec, AdapterState, MergeReport, Params
 from backends.errors import AdapterError
 from backends.lifetime import while_open
+from backends.mlx import base_weight
 from backends.mlx.attached import (
     Attached,
     Factors,
-    concatenated,
+    entries_of,
+    leaves,
     names_of,
-    pairs_of,
     to_mlx,
     to_numpy,
 )
+from backends.mlx.below import Below
+from backends.mlx.chain import Chain
 from backends.mlx.device import room_for
+from backends.mlx.dora import Ground
 from backends.mlx.fingerprint import checksum
 from backends.mlx.framework import mx, nn, tree_flatten
 from backends.mlx.layer import Draws, LoRALinear, replace
 from backends.mlx.merge import Change, fold
 from backends.mlx.model import Decoder
+
+_NAMES = (lora.name_a, lora.name_b, lora.name_m, lora.name_v, lora.name_s)
+OWN = {name("").removeprefix(".") for name in _NAMES}
+"""What a layer calls the tensors of adapters; all other parameters are the base's."""
 
 
 class MlxAdapters:
@@ -35,11 +41,11 @@ class MlxAdapters:
     def __init__(self, decoder: Decoder, model_name: str) -> None:
         self._decoder = decoder
         self._model_name = model_name
-        self._linears: dict[str, nn.Linear] = decoder.linears()
+        self._linears: dict[str, nn.Module] = decoder.linears()
+        self._below = Below(self._linears)
         self._wrapped: dict[str, LoRALinear] = {}
         self._past: list[Attached] = []
-        self._merged: list[Attached] = []
-        self._merges = 0
+        self._merged: list[list[Attached]] = []  # merge by merge
         self._trains: tuple[str, AdapterSpec] | None = None
         self._only: frozenset[str] | None = None
         self.draws = Draws()
@@ -49,18 +55,20 @@ class MlxAdapters:
     @while_open
     def add(self, spec: AdapterSpec, name: str) -> None:
         self._check_free(name, training=True)
+        paths = lora.select(self._linears, spec.targets)
         tensors: Params = {}
-        for path in lora.select(self._linears, spec.targets):
-            out, inputs = self._linears[path].weight.shape
-            tensors[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
-            tensors[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
         with room_for("the adapter"):
+            for path in paths:
+                norms = self._below.norms(path, self._past) if spec.kind == "dora" else None
+                sizes = base_weight.sizes(self._linears[path])
+                tensors |= lora.initial(spec, path, *sizes, norms)
             self._train(name, spec, tensors)
 
     @while_open
     def load(self, path: Path, name: str, *, frozen: bool = False) -> None:
         self._check_free(name, training=not frozen)
-        spec, tensors = peft_files.read(path, {p: m.weight.shape for p, m in self._linears.items()})
+        sizes = {one: base_weight.sizes(linear) for one, linear in self._linears.items()}
+        spec, tensors = peft_files.read(path, sizes)
         with room_for("the adapter"):
             if frozen:
                 self._hold([*self._past, Attached(name, spec, to_mlx(tensors))])
@@ -79,7 +87,7 @@ class MlxAdapters:
     @while_open
     def unload(self, name: str) -> None:
         self._check_outside()
-        if name in names_of(self._merged):
+        if name in names_of(self._gone()):
             raise AdapterError(
                 f"`{name}` is merged into the base weights and cannot be taken out",
                 hint="open the model again without it",
@@ -94,7 +102,7 @@ class MlxAdapters:
 
     @while_open
     def restore(self, state: AdapterState) -> None:
-        if state.merges != self._merges:
+        if state.merges != len(self._merged):
             raise AdapterError(
                 "the base was merged into since that snapshot, which a restore cannot undo"
             )
@@ -127,16 +135,17 @@ class MlxAdapters:
         found: Factors = {}
         for path, layer in self._wrapped.items():
             if layer.trains:
-                found[lora.name_a(path)] = layer.lora_A
-                found[lora.name_b(path)] = layer.lora_B
+                found |= {f"{path}.{leaf}": held for leaf, held in layer.tensors().items()}
         return found
 
-    def put(self, arrays: Factors) -> None:
-        """Set trainable tensors, without a copy. Names must be those of `arrays()`."""
+    def put(self, arrays: Factors, *, traced: bool = False) -> None:
+        """Set trainable tensors, without a copy. Names must be those of `arrays()`. `traced`: for
+        a gradient, which lets nothing be kept that was worked out from them."""
         for path, layer in self._wrapped.items():
             if layer.trains:
-                layer.lora_A = arrays[lora.name_a(path)]
-                layer.lora_B = arrays[lora.name_b(path)]
+                layer.take({leaf: arrays[f"{path}.{leaf}"] for leaf in layer.tensors()})
+                if not traced:
+                    layer.settle()
 
     @while_open
     def parameters(self) -> Params:
@@ -151,7 +160,7 @@ class MlxAdapters:
     def snapshot(self) -> AdapterState:
         past = tuple((one.name, one.spec, to_numpy(one.tensors)) for one in self._past)
         trains = None if self._trains is None else (*self._trains, self.parameters())
-        return AdapterState(past=past, trainable=trains, merges=self._merges)
+        return AdapterState(past=past, trainable=trains, merges=len(self._merged))
 
     @while_open
     def save(self, path: Path, name: str | None = None) -> None:
@@ -166,7 +175,7 @@ class MlxAdapters:
         found: dict[str, int] = {}
         for name, tensor in tree_flatten(self._decoder.net.parameters()):
             *parents, leaf = name.split(".")
-            if leaf in {"lora_A", "lora_B"} and ".".join(parents) in self._wrapped:
+            if leaf in OWN and ".".join(parents) in self._wrapped:
                 continue
             if parents[-1:] == ["base"] and ".".join(parents[:-1]) in self._wrapped:
                 parents.pop()
@@ -176,14 +185,14 @@ class MlxAdapters:
     @while_open
     @contextlib.contextmanager
     def using(self, names: Sequence[str]) -> Iterator[None]:
-        merged = [name for name in names_of(self._merged) if name not in names]
+        merged = [name for name in names_of(self._gone()) if name not in names]
         if merged:
             raise AdapterError(
                 f"merged adapters cannot be left out: {', '.join(merged)}",
                 hint="name them, or open the model again",
             )
         for name in names:
-            if name not in (*names_of(self._merged), *self.active()):
+            if name not in (*names_of(self._gone()), *self.active()):
                 raise self._unknown(name)
         before, self._only = self._only, frozenset(names)
         try:
@@ -208,16 +217,17 @@ class MlxAdapters:
             report = fold(self._decoder, changes, bound, self._everything)
         self._stop_training()
         self._past = []
-        self._merged += attached
-        self._merges += 1
+        self._merged.append(attached)
+        self._below.forget()
         self._refresh()
         return report
 
     def _changes(self, attached: list[Attached]) -> list[Change]:
         changes = []
         for path, linear in self._linears.items():
-            if now := pairs_of(attached, path):
-                changes.append(Change(path, linear, pairs_of(self._merged, path), now))
+            if now := entries_of(attached, path):
+                earlier = [entries_of(group, path) for group in self._merged]
+                changes.append(Change(path, linear, earlier, now))
         return changes
 
     @contextlib.contextmanager
@@ -239,6 +249,7 @@ class MlxAdapters:
         self._stop_training()
         self._past, self._merged = [], []
         self._wrapped, self._linears = {}, {}
+        self._below = Below({})
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -258,8 +269,8 @@ class MlxAdapters:
         held = to_mlx(tensors)  # may find no room: nothing is changed before
         for path in self._linears:
             if lora.name_a(path) in held:
-                layer = self._wrap(path)
-                layer.train_with(spec, held[lora.name_a(path)], held[lora.name_b(path)])
+                own = {leaf: held[f"{path}.{leaf}"] for leaf in leaves(spec)}
+                self._wrap(path).train_with(spec, own)
         self._trains = (name, spec)
         try:
             self._refresh()
@@ -282,21 +293,32 @@ class MlxAdapters:
         factors are computed before any layer is changed, so running out of room changes none."""
         acting = [one for one in self._past if self._only is None or one.name in self._only]
         trains = self._trains is not None and (self._only is None or self._trains[0] in self._only)
+        over = trains and self._trains is not None and self._trains[1].kind == "dora"
         precision = dtype or self._decoder.dtype
-        past = {path: concatenated(pairs_of(acting, path), precision) for path in self._linears}
+        made: dict[str, tuple[Chain | None, Ground | None]] = {}
+        for path in self._linears:
+            chain = self._below.chain(path, acting)
+            trained = path in self._wrapped and self._wrapped[path].trains
+            ground = self._below.ground(path, chain) if over and trained else None
+            made[path] = (None if chain is None else chain.rounded(precision), ground)
         for path, linear in self._linears.items():
-            if past[path] is None and path not in self._wrapped:
+            past, ground = made[path]
+            if past is None and path not in self._wrapped:
                 continue
             layer = self._wrap(path)
-            layer.act(past[path], trains)
+            layer.act(past, ground, trains)
             replace(self._decoder.net, path, linear if layer.idle else layer)
             if layer.idle and not layer.trains:
                 del self._wrapped[path]
 
+    def _gone(self) -> list[Attached]:
+        """What is merged, in order."""
+        return [one for group in self._merged for one in group]
+
     def _find(self, name: str | None) -> Attached:
         if self._trains is not None and name in (None, self._trains[0]):
             return Attached(*self._trains, self.arrays())
-        for one in (*self._past, *self._merged):
+        for one in (*self._past, *self._gone()):
             if one.name == name:
                 return one
         if name is None:
@@ -310,7 +332,7 @@ class MlxAdapters:
 
     def _check_free(self, name: str, *, training: bool) -> None:
         self._check_outside()
-        taken = (*names_of(self._merged), *self.active())
+        taken = (*names_of(self._gone()), *self.active())
         trains = self._trains[0] if self._trains is not None and training else None
         lora.check_free(name, taken, trains)
 

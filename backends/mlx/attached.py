@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from backends import lora
 from backends.contract import AdapterSpec, Params
+from backends.mlx.chain import Entry
 from backends.mlx.framework import mx
+from backends.mlx.spline import Curve
 
 Factors = dict[str, mx.array]
-Pair = tuple[mx.array, mx.array]
-"""(A [rank, in], B [out, rank]) of one layer."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,33 @@ class Attached:
     spec: AdapterSpec
     tensors: Factors
 
-    def pair(self, path: str) -> Pair | None:
-        """(A, scale B) of a layer, if the adapter covers it."""
+    def entry(self, path: str) -> Entry | None:
+        """What it adds to the chain of a layer, if it covers it."""
         a = self.tensors.get(lora.name_a(path))
-        return None if a is None else (a, self.spec.scale * self.tensors[lora.name_b(path)])
+        if a is None:
+            return None
+        b = self.spec.scale * self.tensors[lora.name_b(path)]
+        return Entry(a, b, self.tensors.get(lora.name_m(path)), self._curve(path))
+
+    def _curve(self, path: str) -> Curve | None:
+        if self.spec.spline is None:
+            return None
+        values, scales = self.tensors[lora.name_v(path)], self.tensors[lora.name_s(path)]
+        return Curve(self.spec.spline, values, scales)
 
 
-def pairs_of(adapters: Sequence[Attached], path: str) -> list[Pair]:
+def entries_of(adapters: Iterable[Attached], path: str) -> list[Entry]:
     """What these adapters hold for a layer, in order."""
-    return [pair for one in adapters if (pair := one.pair(path)) is not None]
+    return [entry for one in adapters if (entry := one.entry(path)) is not None]
 
 
-def names_of(adapters: Sequence[Attached]) -> tuple[str, ...]:
+def names_of(adapters: Iterable[Attached]) -> tuple[str, ...]:
     return tuple(one.name for one in adapters)
 
 
-def concatenated(pairs: list[Pair], dtype: mx.Dtype) -> Pair | None:
-    """One A [sum of ranks, in] and B [out, sum of ranks]: exact, and one product for all."""
-    if not pairs:
-        return None
-    a = mx.concatenate([a for a, _ in pairs], axis=0).astype(dtype)
-    b = mx.concatenate([b for _, b in pairs], axis=1).astype(dtype)
-    mx.eval(a, b)
-    return a, b
+def leaves(spec: AdapterSpec) -> tuple[str, ...]:
+    """What a layer calls the tensors that an adapter has on it: contract names without the path."""
+    return tuple(name.removeprefix(".") for name in lora.shapes(spec, "", 0, 0))
 
 
 def to_mlx(tensors: Params) -> Factors:

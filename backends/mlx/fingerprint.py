@@ -9,13 +9,13 @@ CHUNK = 1 << 22  # elements; bounds the temporaries to a few times 16 MiB
 
 def checksum(tensor: mx.array) -> int:
     """Sum mod 2^32 of mix(v_i xor i * 0x9E3779B1) over the bytes as integers v_i of 32 bits (16
-    for half types); mix is MurmurHash3's finaliser.
+    for half types, 8 for packed scales); mix is MurmurHash3's finaliser.
 
     mix is a bijection, so a single changed bit always changes the sum; a permutation changes it
     but for one chance in 2^32.
     """
     flat = tensor.reshape(-1)
-    flat = flat.view(mx.uint16 if tensor.dtype.size == 2 else mx.uint32)
+    flat = flat.view({1: mx.uint8, 2: mx.uint16}.get(tensor.dtype.size, mx.uint32))
     total = 0
     for start in range(0, flat.size, CHUNK):
         part = flat[start : start + CHUNK].astype(mx.uint32)

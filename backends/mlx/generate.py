@@ -150,9 +150,10 @@ def _tokens(found: mx.array, answers: list[Answer], spec: GenerateSpec) -> list[
 def _greedy(decoder: Decoder, states: mx.array) -> mx.array:
     """The first of the largest logits, block by block where a large head lies in a CPU's memory:
     it is read once, and its logits never leave the cache."""
-    weight, cap = decoder.output.weight, decoder.output.softcap
-    if mx.default_device() != mx.cpu or len(weight) <= 2 * BLOCK:
+    output, cap = decoder.output, decoder.output.softcap
+    if mx.default_device() != mx.cpu or output.packed or output.shape[0] <= 2 * BLOCK:
         return mx.argmax(decoder.head(states), axis=-1)
+    weight = output.weight
     best, where = [], []
     for start in range(0, len(weight), BLOCK):
         logits = (states @ weight[start : start + BLOCK].T).astype(mx.float32)

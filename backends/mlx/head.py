@@ -15,7 +15,9 @@ a few megabytes of logits exist at a time, whatever the vocabulary, and each is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from backends.mlx.base_weight import quantized, rows_of, sizes
 from backends.mlx.exponential import LOG2E, exp2
 from backends.mlx.framework import mx
 
@@ -28,10 +30,28 @@ ROWS = 512
 
 @dataclass(frozen=True)
 class Head:
-    """`weight` [vocabulary, hidden], and the bound of the logits, if there is one."""
+    """`weight` [vocabulary, hidden], or the packed layer that stands for it, and the bound of the
+    logits, if there is one."""
 
-    weight: mx.array
+    weight: Any
     softcap: float | None = None
+
+    @property
+    def packed(self) -> bool:
+        return quantized(self.weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(vocabulary, hidden)."""
+        rows, width = sizes(self.weight) if self.packed else self.weight.shape
+        return rows, width
+
+    def rows(self, rows: slice | mx.array, dtype: mx.Dtype) -> mx.array:
+        """Some rows; of a packed head these alone are unpacked, in `dtype`."""
+        if self.packed:
+            return rows_of(self.weight, rows).astype(dtype)
+        held: mx.array = self.weight[rows]
+        return held
 
 
 @dataclass
@@ -85,11 +105,11 @@ def _part(
     head: Head, states: mx.array, targets: mx.array, *, slopes: bool
 ) -> tuple[mx.array, mx.array]:
     """Log-probabilities [n] and slopes [n, hidden], both float32."""
-    vocabulary = head.weight.shape[0]
+    vocabulary, hidden = head.shape
     count = len(targets)
-    own = head.weight[targets].astype(mx.float32)
+    own = head.rows(targets, mx.float32).astype(mx.float32)
     logit, bend = _bounded((own * states.astype(mx.float32)).sum(axis=-1), head.softcap)
-    sums = _Sums.nothing(count, head.weight.shape[1] if slopes else None)
+    sums = _Sums.nothing(count, hidden if slopes else None)
     step = max(2, BLOCK_BYTES // (4 * count))
     for start in range(0, vocabulary, step):
         sums = _add(sums, head, states, targets, range(start, min(start + step, vocabulary)))
@@ -134,7 +154,7 @@ def _behind(array: mx.array, done: list[mx.array]) -> mx.array:
 
 def _add(sums: _Sums, head: Head, states: mx.array, targets: mx.array, block: range) -> _Sums:
     """The sums with one more block of the vocabulary."""
-    weight = head.weight[block.start : block.stop]
+    weight = head.rows(slice(block.start, block.stop), states.dtype)
     states = _behind(states, sums.held())
     # Head rows by positions: the faster way round on a CPU, and its sums go down columns.
     logits, bend = _logits(head, weight, states)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from backends import lora
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
 from backends.lifetime import while_open
@@ -15,7 +16,7 @@ from backends.mlx.adapters import MlxAdapters
 from backends.mlx.attached import Factors
 from backends.mlx.device import room_for
 from backends.mlx.framework import mx, number
-from backends.mlx.losses import Rows, batch_loss, stats
+from backends.mlx.losses import Rows, batch_loss, identity_penalty, share_of, stats
 from backends.mlx.model import Decoder
 
 
@@ -39,7 +40,8 @@ class MlxLearner:
         self._checkpointing = checkpointing
         self._drops = objective.kind == "sft" and training[1].dropout > 0.0
         with room_for("the optimizer's moments"):
-            self._optimizer = AdamW(spec, adapters.arrays())
+            held = adapters.arrays()
+            self._optimizer = AdamW(spec, held, lora.rates(training[1], held))
         self._gradients: Factors | None = None
         self._seed, self._batches = spec.seed, 0
         self._window_began = 0  # batches before the window in hand: dropped, it draws again
@@ -81,7 +83,9 @@ class MlxLearner:
             found, gradients = self._differentiate(batch, window)
         finally:
             self._adapters.put(before)
-        return found.loss, {name: np.array(array) for name, array in gradients.items()}
+        return found.loss + found.penalty, {
+            name: np.array(array) for name, array in gradients.items()
+        }
 
     @while_open
     def add_gradients(self, gradients: Params) -> None:
@@ -114,18 +118,21 @@ class MlxLearner:
         self._decoder.bounds.check_batch(batch)
         rows = Rows.of(batch, self._decoder.plan.window, apart=self._drops)
 
-        def loss_at(arrays: Factors) -> tuple[mx.array, mx.array]:
-            self._adapters.put(arrays)
+        def loss_at(arrays: Factors) -> tuple[mx.array, ...]:
+            self._adapters.put(arrays, traced=True)
             asked = (self._objective, batch, window, rows)
-            return batch_loss(self._decoder, *asked, checkpointing=self._checkpointing)
+            loss, figures = batch_loss(self._decoder, *asked, checkpointing=self._checkpointing)
+            share = share_of(self._objective, batch, window)
+            penalty = identity_penalty(arrays, self._training[1], share)
+            return loss + penalty, loss, figures, penalty
 
         with room_for(f"{len(batch.ids)} rows of {batch.ids.shape[1]} tokens"), self._dropout():
             try:
-                (loss, figures), gradients = mx.value_and_grad(loss_at)(held)
-                mx.eval(loss, figures, gradients)
+                (_, *told), gradients = mx.value_and_grad(loss_at)(held)
+                mx.eval(told, gradients)
             finally:
                 self._adapters.put(held)  # the traced arrays must not stay in the layers
-        return stats(batch, loss, figures), gradients
+        return stats(batch, *told), gradients
 
     def _add(self, gradients: Factors) -> None:
         if self._gradients is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.contract import Batch, Objective, StepStats, Window
+from backends import lora, spline
+from backends.contract import AdapterSpec, Batch, Objective, StepStats, Window
 from backends.mlx import head
 from backends.mlx.framework import mx, number
 from backends.mlx.model import Decoder
@@ -108,7 +110,24 @@ def _pair_losses(objective: Objective, ratio: mx.array, trained: mx.array, pairs
     return mx.logaddexp(mx.zeros_like(gap), -objective.beta * gap)
 
 
-def stats(batch: Batch, loss: mx.array, figures: mx.array) -> StepStats:
+def share_of(objective: Objective, batch: Batch, window: Window) -> float:
+    """The batch's part in its window, by what the objective averages over."""
+    if objective.kind == "sft":
+        return int(batch.mask.sum()) / window.tokens
+    return (len(batch.ids) // 2) / window.pairs
+
+
+def identity_penalty(arrays: Mapping[str, mx.array], spec: AdapterSpec, share: float) -> mx.array:
+    """What keeps an LS-LoRA's splines near the identity, a scalar: their penalty on the mean of
+    (v - k)^2 over all layers and knots, times the batch's share of its window; else 0."""
+    if spec.spline is None:
+        return mx.zeros(())
+    values = [array for name, array in arrays.items() if name.endswith(lora.name_v(""))]
+    moved = mx.stack(values) - mx.array(spline.knots(spec.spline).astype(np.float32))
+    return spec.spline.penalty * share * mx.square(moved).mean()
+
+
+def stats(batch: Batch, loss: mx.array, figures: mx.array, penalty: mx.array) -> StepStats:
     """What is reported of one batch."""
     margin, wins, ratio = np.array(figures).tolist()
     pairs = len(batch.ids) // 2 if batch.pairs else 0
@@ -121,4 +140,5 @@ def stats(batch: Batch, loss: mx.array, figures: mx.array) -> StepStats:
         wins=int(wins),
         chosen_logratio=ratio,
         chosen_tokens=int(batch.mask[:pairs].sum()) if pairs else 0,
+        penalty=number(penalty),
     )

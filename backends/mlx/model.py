@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from backends.bounds import Bounds
+from backends.contract import ModelSpec
 from backends.errors import FAULTS, ModelError, reason
 from backends.mlx import weights
 from backends.mlx.attention import Attention
+from backends.mlx.base_weight import quantized
 from backends.mlx.device import use
 from backends.mlx.framework import mx, nn, tree_flatten
 from backends.mlx.gated import Gated
 from backends.mlx.head import Head
 from backends.mlx.norm import GemmaNorm
+from backends.mlx.packing import Packs, adopt, pack
 from backends.mlx.plan import FAMILIES, FULL, SLIDING, Plan, read_plan
 from backends.mlx.rope import Rope
 
@@ -30,11 +33,15 @@ Mask = Any
 
 
 class Decoder:
-    """`net` is mlx-lm's module, for names and parameters; `plan` says how to run it."""
+    """`net` is mlx-lm's module, for names and parameters; `plan` says how to run it. `dtype`: of
+    activations, and of the weights that are not packed."""
 
-    def __init__(self, net: Any, plan: Plan, folder: Path, device: str) -> None:
+    def __init__(
+        self, net: Any, plan: Plan, folder: Path, device: str, dtype: mx.Dtype, packed: Packs
+    ) -> None:
         self._net: Any | None = net
         self._device = device
+        self.dtype, self.packed = dtype, packed
         self.plan = plan
         self.folder = folder
         self.bounds = Bounds(net.model.embed_tokens.weight.shape[0], plan.limit)
@@ -57,11 +64,7 @@ class Decoder:
 
     def close(self) -> None:
         self._net = None
-
-    @property
-    def dtype(self) -> mx.Dtype:
-        dtype: mx.Dtype = self.net.model.embed_tokens.weight.dtype
-        return dtype
+        self.packed = Packs()
 
     def hidden(
         self,
@@ -87,7 +90,7 @@ class Decoder:
 
     def embedded(self, ids: mx.array, *, exact: bool = False) -> mx.array:
         """Ids [rows, width] to what the first layer is given."""
-        h: mx.array = self.net.model.embed_tokens(ids)
+        h: mx.array = self.net.model.embed_tokens(ids).astype(self.dtype)
         if exact:
             h = h.astype(mx.float32)
         if self.plan.embed_scale is not None:
@@ -99,7 +102,7 @@ class Decoder:
     def output(self) -> Head:
         """What `head` multiplies by, for work that goes over the vocabulary block by block."""
         layer = self.net.model.embed_tokens if self.plan.tied else self.net.lm_head
-        return Head(layer.weight, self.plan.softcap)
+        return Head(layer if quantized(layer) else layer.weight, self.plan.softcap)
 
     def head(self, states: mx.array) -> mx.array:
         """States [..., hidden] to float32 logits [..., vocabulary]."""
@@ -127,15 +130,16 @@ class Decoder:
         """Ids [rows, width] to float32 [rows, width, vocabulary]."""
         return self.head(self.hidden(ids, self.causal_masks(ids.shape[1]), exact=exact))
 
-    def linears(self) -> dict[str, nn.Linear]:
-        """Layer path -> linear layer, in the model's order, without the output head."""
+    def linears(self) -> dict[str, Any]:
+        """Layer path -> linear layer, packed or plain, in the model's order, without the output
+        head."""
         leaves = tree_flatten(
             self.net.leaf_modules(), is_leaf=lambda node: isinstance(node, nn.Module)
         )
         return {
             path: leaf
             for path, leaf in leaves
-            if type(leaf) is nn.Linear and path.split(".")[-1] != "lm_head"
+            if type(leaf) in (nn.Linear, nn.QuantizedLinear) and path.split(".")[-1] != "lm_head"
         }
 
     def pristine(self, path: str) -> mx.array:
@@ -143,9 +147,12 @@ class Decoder:
         return weights.read(self.folder)[f"{path}.weight"]
 
 
-def load(folder: Path, dtype: mx.Dtype, longest: int, device: str) -> Decoder:
-    """The model of `folder`, frozen, its weights in `dtype`. Raises ModelError."""
-    plan = read_plan(folder, longest)
+def load(folder: Path, spec: ModelSpec, dtype: mx.Dtype, device: str) -> Decoder:
+    """The model of `folder`, frozen, its weights in `dtype` but for those that are packed. Raises
+    ModelError."""
+    plan, where = read_plan(folder, spec.longest_row), str(folder / "config.json")
+    if plan.packing is not None:
+        plan.packing.check_alone(spec.quantization, where)
     found = weights.read(folder)
     if plan.tied and weights.HEAD in found:
         plan = replace(plan, tied=weights.drop_equal_head(found, dtype))
@@ -154,14 +161,18 @@ def load(folder: Path, dtype: mx.Dtype, longest: int, device: str) -> Decoder:
     except FAULTS as error:
         raise ModelError(
             f"the config makes no model of mlx-lm's: {reason(error)}",
-            where=str(folder / "config.json"),
+            where=where,
         ) from error
+    packed = Packs() if plan.packing is None else adopt(net, found, where)
     weights.check(found, dict(tree_flatten(net.parameters())), folder)
-    net.load_weights([(name, tensor.astype(dtype)) for name, tensor in found.items()])
+    # Taken out one by one: what is packed next must not be held as it was.
+    net.load_weights([(name, weights.in_dtype(found.pop(name), dtype)) for name in list(found)])
+    if spec.quantization != "none":
+        packed = pack(net, spec.quantization)
     net.eval()
     net.freeze()
     mx.eval(net.parameters())
-    return Decoder(net, plan, folder, device)
+    return Decoder(net, plan, folder, device, dtype, packed)
 
 
 def _build(plan: Plan, device: str) -> Any:

@@ -13,11 +13,13 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
+from backends import text_part
 from backends.bounds import Bounds, rotary_limit
 from backends.deferred import FRAMEWORK, NO_DTYPE, deferred, uncollected
 from backends.errors import FAULTS, ModelError, reason
 from backends.mlx.rope import Rotation, rotation
 from backends.model_files import check_sizes, read_config, served
+from backends.packed_files import KEYS, Packing, packing
 
 FAMILIES = {
     "llama": "llama",
@@ -39,7 +41,8 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 @dataclass(frozen=True)
 class Plan:
     """`kinds`: each layer's attention. `rotations`: by kind. `window`: of the sliding layers, in
-    tokens. `embed_scale` multiplies embeddings, `softcap` bounds logits, `limit` the row length."""
+    tokens. `embed_scale` multiplies embeddings, `softcap` bounds logits, `limit` the row length;
+    `packing`: how the files hold the weights, None where they are plain."""
 
     family: str
     settings: dict[str, Any]
@@ -50,6 +53,7 @@ class Plan:
     softcap: float | None
     tied: bool
     limit: int | None
+    packing: Packing | None = None
 
 
 def read_plan(folder: Path, longest: int) -> Plan:
@@ -58,8 +62,11 @@ def read_plan(folder: Path, longest: int) -> Plan:
     family = served(raw, FAMILIES, "mlx", folder)
     where = str(folder / "config.json")
     _check_dtype(raw, where)
+    packed = packing(raw, where)
+    if packed is not None:
+        packed.check_library("mlx-lm", "mlx", where)
     settings = _normalised(folder, where)
-    _refuse(family, {**settings, "quantization": raw.get("quantization")}, where)
+    _refuse(family, settings, where)
     try:
         kinds = _kinds(family, settings, where)
         rotations = _rotations(family, settings, kinds, where)
@@ -79,6 +86,7 @@ def read_plan(folder: Path, longest: int) -> Plan:
         softcap=settings.get("final_logit_softcapping") if gemma else None,
         tied=bool(settings["tie_word_embeddings"]),
         limit=limit,
+        packing=packed,
     )
 
 
@@ -99,7 +107,8 @@ def _normalised(folder: Path, where: str) -> dict[str, Any]:
     logging.set_verbosity_error()  # what it has to say about a config is said here
     try:
         with deferred(*FRAMEWORK), uncollected():  # the family's own modules are imported here
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, **NO_DTYPE)
+            whole = AutoConfig.from_pretrained(folder, local_files_only=True, **NO_DTYPE)
+            config = text_part.config_of(whole, AutoConfig.for_model)
         settings = config.to_dict()
     except _CONFIG_FAULTS as error:
         raise ModelError(
@@ -111,7 +120,7 @@ def _normalised(folder: Path, where: str) -> dict[str, Any]:
     heads = settings["num_attention_heads"]
     settings["num_key_value_heads"] = settings.get("num_key_value_heads") or heads
     settings["head_dim"] = settings.get("head_dim") or settings["hidden_size"] // heads
-    return dict(settings)
+    return {key: value for key, value in settings.items() if key not in KEYS}
 
 
 def _kinds(family: str, settings: dict[str, Any], where: str) -> tuple[str, ...]:
@@ -148,8 +157,6 @@ Fault = Callable[[dict[str, Any]], bool]
 
 _ACTIVATION = {"gemma3_text": "gelu_pytorch_tanh"}
 _REFUSED: tuple[tuple[tuple[str, ...], str, Fault], ...] = (
-    (tuple(FAMILIES), "quantized weights", lambda c: bool(c.get("quantization_config"))),
-    (tuple(FAMILIES), "quantized weights", lambda c: bool(c.get("quantization"))),
     (("qwen3", "gemma3_text"), "attention_bias", lambda c: bool(c.get("attention_bias"))),
     (("gemma3_text",), "attn_logit_softcapping", lambda c: bool(c["attn_logit_softcapping"])),
     (("gemma3_text",), "bidirectional attention", lambda c: bool(c["use_bidirectional_attention"])),

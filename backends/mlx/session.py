@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,23 @@ from backends.contract import (
     Objective,
     OnToken,
     OptimizerSpec,
+    SplineInputs,
     World,
 )
 from backends.errors import ModelError
 from backends.lifetime import while_open
 from backends.mlx import blas, memory
 from backends.mlx.adapters import MlxAdapters
+from backends.mlx.base_weight import dense, sizes
 from backends.mlx.chip import chip
 from backends.mlx.device import DTYPES, choose_device, choose_dtype, room_for, use
-from backends.mlx.framework import mx, tree_flatten
+from backends.mlx.framework import mx
 from backends.mlx.generate import generate
 from backends.mlx.learner import MlxLearner
 from backends.mlx.losses import Rows, row_sums, token_logprobs
 from backends.mlx.model import Decoder, load
+from backends.mlx.packing import numbers, precision
+from backends.mlx.spline_meter import metered
 
 
 class MlxSession:
@@ -45,18 +49,24 @@ class MlxSession:
         check_spec(spec)
         folder = model_files.resolve(spec.path, spec.revision)
         device, attention = choose_device(spec), _attention(spec)
-        dtype = choose_dtype(spec, device.name)
+        dtype = precision(choose_dtype(spec, device.name), spec, folder)
         use(device.name)
         with room_for("the model"):
-            decoder = load(folder, DTYPES[dtype.name], spec.longest_row, device.name)
+            decoder = load(folder, spec, DTYPES[dtype.name], device.name)
         self._decoder = decoder
         self._adapters = MlxAdapters(decoder, model_files.name_of(spec.path))
         self.adapters: AdapterManager = self._adapters
         self.world = World()
-        self.model_id = model_files.model_id(folder)
+        self.model_id = model_files.model_id(folder, spec.quantization, "mlx")
         self.info = _info(decoder, dtype.name, device.name)
         served = (blas.loaded(),) if device.name == "cpu" else ()
-        self.choices: tuple[Choice, ...] = (device, dtype, attention, *served)
+        self.choices: tuple[Choice, ...] = (
+            device,
+            dtype,
+            attention,
+            *served,
+            *decoder.packed.told(),
+        )
 
     @while_open
     def learner(
@@ -86,6 +96,15 @@ class MlxSession:
             return np.array(self._decoder.logits(mx.array(batch.ids)))
 
     @while_open
+    def spline_inputs(self, batch: Batch) -> dict[str, SplineInputs]:
+        self._decoder.bounds.check_batch(batch)
+        training = self._adapters.training
+        if training is None:
+            return {}
+        with room_for(_size(batch)):
+            return metered(self._decoder, training[1], self._adapters.arrays(), batch)
+
+    @while_open
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -93,6 +112,11 @@ class MlxSession:
         on_token: OnToken | None = None,
     ) -> list[Generated]:
         return generate(self._decoder, prompts, spec, on_token)
+
+    def unpacked(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        self._enter()
+        for path, layer in self._decoder.packed.layers.items():
+            yield f"{path}.weight", np.array(dense(layer))
 
     def memory(self) -> Memory:
         return memory.memory()
@@ -126,13 +150,13 @@ def _size(batch: Batch) -> str:
 
 def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
     plan, on_cpu = decoder.plan, device == "cpu"
-    vocabulary, hidden = decoder.net.model.embed_tokens.weight.shape
+    vocabulary, hidden = sizes(decoder.net.model.embed_tokens)
     return ModelInfo(
         family=plan.family,
         layers=len(plan.kinds),
         hidden=hidden,
         vocabulary=vocabulary,
-        parameters=sum(array.size for _, array in tree_flatten(decoder.net.parameters())),
+        parameters=numbers(decoder.net),
         dtype=dtype,
         device=device,
         window=plan.window,
@@ -140,4 +164,5 @@ def _info(decoder: Decoder, dtype: str, device: str) -> ModelInfo:
         threads=blas.threads() if on_cpu else 0,
         blas=blas.version() if on_cpu else "",
         chip=chip(device),
+        quantization=decoder.packed.kind,
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from backends.contract import Availability, ModelSpec, Session
 from backends.deferred import deferred, uncollected
 from backends.errors import BackendUnavailable, reason
-from backends.libraries import usable
+from backends.libraries import is_installed, usable
+from backends.torch.hub_kernels import keep_local
 
 NEEDS = {"torch": "2.11", "transformers": "5.0", "peft": "0.19"}
 INSTALL = 'pip install "mindprint[torch]"'
 REPAIR = f"{INSTALL} --force-reinstall"
+PACKER = "bitsandbytes"
 UNUSED = (
     "scipy.optimize",
     "torch._dynamo",
@@ -23,6 +27,8 @@ UNUSED = (
 """What transformers imports with every model, for models that are compiled or lie on several
 devices: 2 of the 3 seconds that its import takes."""
 
+keep_local()  # before anything imports bitsandbytes
+
 
 class TorchBackend:
     """Opens models on CUDA, on the CPU, or (when named) on MPS."""
@@ -34,7 +40,7 @@ class TorchBackend:
         found = usable(NEEDS, INSTALL)
         if not found.ok:
             return found
-        versions = found.versions
+        versions = {**found.versions, **_beside()}
         try:
             devices = _devices()
         except (ImportError, OSError, AttributeError) as error:
@@ -49,7 +55,8 @@ class TorchBackend:
             raise BackendUnavailable(
                 f"the torch backend does not work here: {found.reason}", hint=found.hint
             )
-        with deferred(*UNUSED), uncollected():
+        # Apart: the one is needed where weights are packed, and PEFT imports it for everybody.
+        with deferred(PACKER), deferred(*UNUSED), uncollected():
             return _opened(spec)
 
 
@@ -66,6 +73,11 @@ def _opened(spec: ModelSpec) -> Session:
 def _unloaded(what: str, error: BaseException) -> str:
     """Installed, but its libraries or its files are not as they were made."""
     return f"{what} does not load: {reason(error)}"
+
+
+def _beside() -> dict[str, str]:
+    """What packs weights, where it is installed: their numbers go by its version."""
+    return {PACKER: metadata.version(PACKER)} if is_installed(PACKER) else {}
 
 
 def _devices() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,43 @@ class AdamW:
     names; and a step is the same few kernels over all tensors together on every device.
     """
 
-    def __init__(self, spec: OptimizerSpec, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: OptimizerSpec,
+        parameters: dict[str, Any],
+        rates: Mapping[str, tuple[float, bool]] | None = None,
+    ) -> None:
+        """`rates`: by name what multiplies the learning rate, and whether weight decay acts;
+        without it 1 and yes."""
         self._spec = spec
         self._parameters = parameters
+        self._rates = dict.fromkeys(parameters, (1.0, True)) if rates is None else dict(rates)
         self._steps = 0
         self._m = {name: torch.zeros_like(held) for name, held in parameters.items()}
         self._v = {name: torch.zeros_like(held) for name, held in parameters.items()}
 
     def step(self, gradients: dict[str, Any], learning_rate: float) -> None:
         """Move the parameters that have a gradient. Running out of room changes none of them."""
-        names = list(gradients)
-        slopes = [gradients[name] for name in names]
+        room = {name: torch.empty_like(one) for name, one in gradients.items()}  # all it takes
+        self._steps += 1
+        for rate in dict.fromkeys(self._rates[name] for name in gradients):
+            names = [name for name in gradients if self._rates[name] == rate]
+            self._move(names, gradients, room, learning_rate * rate[0], rate[1])
+
+    def _move(
+        self,
+        names: list[str],
+        gradients: dict[str, Any],
+        room: dict[str, Any],
+        learning_rate: float,
+        decays: bool,
+    ) -> None:
+        slopes, scale = [gradients[name] for name in names], [room[name] for name in names]
         held = [self._parameters[name].detach() for name in names]
         m, v = [self._m[name] for name in names], [self._v[name] for name in names]
-        scale = [torch.empty_like(one) for one in held]  # all the room a step takes
         first, second = self._spec.betas
-        self._steps += 1
-        torch._foreach_mul_(held, 1.0 - learning_rate * self._spec.weight_decay)
+        if decays:
+            torch._foreach_mul_(held, 1.0 - learning_rate * self._spec.weight_decay)
         torch._foreach_lerp_(m, slopes, 1.0 - first)
         torch._foreach_mul_(v, second)
         torch._foreach_addcmul_(v, slopes, slopes, 1.0 - second)

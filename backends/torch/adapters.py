@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from backends import lora, peft_files
 from backends.contract import AdapterSpec, AdapterState, MergeReport, Params
 from backends.errors import AdapterError
 from backends.lifetime import while_open
+from backends.torch.base_weight import sizes
 from backends.torch.fingerprint import checksum
 from backends.torch.frozen import Frozen, by_path
 from backends.torch.memory import room_for
 from backends.torch.merge import changes_of, fold, probe_logits
 from backends.torch.model import Opened
 from backends.torch.past import Past
-from backends.torch.trainable import Trainable, contract_name, refuse_unaccounted
+from backends.torch.trainable import Trainable, array, contract_name, refuse_unaccounted
 from backends.torch.unmarked import afterwards, unmarked
 
 
@@ -33,7 +33,7 @@ class TorchAdapters:
         self._linears = opened.linears()
         self._past = Past(opened.model, self._linears, opened.device)
         self._training: Trainable | None = None
-        self._merged: list[Frozen] = []
+        self._merged: list[list[Frozen]] = []  # merge by merge
         self._merges = 0
         self._inside = 0
 
@@ -44,11 +44,10 @@ class TorchAdapters:
         self._check_free(name)
         paths = lora.select(self._linears, spec.targets)
         fresh: Params = {}
-        for path in paths:
-            out, inputs = self._shape(path)
-            fresh[lora.name_a(path)] = lora.init_a(spec.seed, path, spec.rank, inputs)
-            fresh[lora.name_b(path)] = np.zeros((out, spec.rank), dtype=np.float32)
         with self._room():
+            for path in paths:
+                norms = array(self._past.norms(path)) if spec.kind == "dora" else None
+                fresh |= lora.initial(spec, path, *self._shape(path), norms)
             self._training = Trainable(self._model, name, spec, paths, fresh)
 
     @while_open
@@ -95,11 +94,12 @@ class TorchAdapters:
             everything.append(Frozen(training.name, training.spec, training.values()))
         if not everything:
             raise AdapterError("nothing is attached that could be merged")
-        changes = changes_of(self._linears, by_path(self._merged), by_path(everything))
+        earlier = [by_path(adapters) for adapters in self._merged]
+        changes = changes_of(self._linears, earlier, by_path(everything))
         with room_for("a merge", self._opened.device, where="handoff"):
             report = fold(self._opened, changes, bound, self._probe)
         self._detach_all()
-        self._merged += everything
+        self._merged.append(everything)
         self._merges += 1
         return report
 
@@ -244,8 +244,7 @@ class TorchAdapters:
         self._opened.check_open()
 
     def _shape(self, path: str) -> tuple[int, int]:
-        layer = self._linears[path]
-        return int(layer.out_features), int(layer.in_features)
+        return sizes(self._linears[path])
 
     def _check_outside(self) -> None:
         if self._inside:
@@ -259,7 +258,7 @@ class TorchAdapters:
             refuse_unaccounted(self._model)
 
     def _merged_names(self) -> list[str]:
-        return [adapter.name for adapter in self._merged]
+        return [adapter.name for adapters in self._merged for adapter in adapters]
 
     def _unknown(self, name: str) -> AdapterError:
         there = ", ".join(self.active()) or "none"
@@ -276,7 +275,7 @@ class TorchAdapters:
             return Frozen(training.name, training.spec, training.values())
         if name is None:
             raise AdapterError("no adapter is in training; name the one to save")
-        for adapter in [*self._past.adapters, *self._merged]:
+        for adapter in itertools.chain(self._past.adapters, *self._merged):
             if adapter.name == name:
                 return adapter
         raise self._unknown(name)

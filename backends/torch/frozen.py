@@ -11,9 +11,7 @@ import torch
 
 from backends import lora
 from backends.contract import AdapterSpec, Params
-
-Factors = Sequence[tuple[Any, Any]]
-"""(A float32 [rank, in], B float32 [out, rank] with the scale folded in) pairs."""
+from backends.torch.chain import Entry
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,25 @@ class Frozen:
     def paths(self) -> list[str]:
         return sorted(lora.paths_of(self.params))
 
-    def factors(self, path: str) -> tuple[Any, Any]:
-        """A and scale * B of one layer, float32 on the CPU."""
-        a = torch.from_numpy(self.params[lora.name_a(path)].copy())
-        b = torch.from_numpy(self.params[lora.name_b(path)] * np.float32(self.spec.scale))
-        return a, b
+    def entry(self, path: str) -> Entry:
+        """What it is on one layer, float32 on the CPU, the scale folded into B."""
+        return Entry(
+            a=self._tensor(lora.name_a(path)),
+            b=torch.from_numpy(self.params[lora.name_b(path)] * np.float32(self.spec.scale)),
+            magnitudes=self._tensor(lora.name_m(path)),
+            spline=self.spec.spline,
+            values=self._tensor(lora.name_v(path)),
+            scales=self._tensor(lora.name_s(path)),
+        )
+
+    def _tensor(self, name: str) -> Any:
+        return torch.from_numpy(self.params[name].copy()) if name in self.params else None
 
 
-def by_path(adapters: Sequence[Frozen]) -> dict[str, list[tuple[Any, Any]]]:
-    """Layer path -> the factors of all `adapters` there, in their order."""
-    found: dict[str, list[tuple[Any, Any]]] = {}
+def by_path(adapters: Sequence[Frozen]) -> dict[str, list[Entry]]:
+    """Layer path -> what all `adapters` are there, in their order."""
+    found: dict[str, list[Entry]] = {}
     for adapter in adapters:
         for path in adapter.paths():
-            found.setdefault(path, []).append(adapter.factors(path))
+            found.setdefault(path, []).append(adapter.entry(path))
     return found

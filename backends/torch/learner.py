@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from backends import lora
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
 from backends.lifetime import while_open
@@ -18,6 +20,7 @@ from backends.torch.losses import batch_loss
 from backends.torch.memory import out_of_memory, room_for
 from backends.torch.model import Opened
 from backends.torch.noise import Noise
+from backends.torch.penalty import penalty, share_of
 from backends.torch.trainable import array
 
 
@@ -39,6 +42,7 @@ class TorchLearner:
         training = adapters.training
         if training is None:
             raise AdapterError("no adapter is in training", hint="add or load one first")
+        self._spec = training.spec
         for name, parameter in self._parameters.items():
             if not parameter.is_contiguous():
                 # Adam's in-place kernels have skipped strided outputs silently on MPS.
@@ -47,7 +51,8 @@ class TorchLearner:
         self._noise = Noise(optimizer.seed, opened.device) if drops else None
         self._window_began = self._drawn()
         with room_for("the optimizer's moments", opened.device, where="adapter.rank"):
-            self._optimizer = AdamW(optimizer, self._parameters)
+            rates = lora.rates(training.spec, self._parameters)
+            self._optimizer = AdamW(optimizer, self._parameters, rates)
 
     @while_open
     def accumulate(self, batch: Batch, window: Window) -> StepStats:
@@ -85,7 +90,7 @@ class TorchLearner:
         with self._placed_at(at), self._noise_kept():
             stats, gradients = self._differentiate(batch, window)
         named = zip(self._parameters, gradients, strict=True)
-        return stats.loss, {name: array(gradient) for name, gradient in named}
+        return stats.loss + stats.penalty, {name: array(gradient) for name, gradient in named}
 
     @while_open
     def add_gradients(self, gradients: Params) -> None:
@@ -122,7 +127,7 @@ class TorchLearner:
         if self._noise is not None and drawn is None:
             raise AdapterError("the optimizer state holds no `rng`: it is of another backend")
         self._optimizer.load_state(moments)
-        if self._noise is not None:
+        if self._noise is not None and drawn is not None:
             self._noise.set_state(drawn)
             self._window_began = self._drawn()
 
@@ -130,9 +135,10 @@ class TorchLearner:
         self._opened.check_open()
 
     def _differentiate(self, batch: Batch, window: Window) -> tuple[StepStats, Any]:
-        """Figures and gradients, touching no `.grad`, so that running out of memory half
-        way through leaves what was accumulated intact."""
-        parameters = list(self._current().values())
+        """Figures, and gradients of loss and penalty, touching no `.grad`, so that running out of
+        memory half way through leaves what was accumulated intact."""
+        parameters = self._current()
+        share = share_of(self._objective, batch, window)
         self._opened.bounds.check_batch(batch)
         noise = contextlib.nullcontext() if self._noise is None else self._noise.active()
         with out_of_memory(batch.ids.shape, self._opened.device), torch.enable_grad():
@@ -146,8 +152,11 @@ class TorchLearner:
                     share=self._noise is None,
                     checkpointing=self._checkpointing,
                 )
-                gradients = torch.autograd.grad(loss.value, parameters)
-            return loss.stats(), gradients
+                beside = penalty(self._spec, parameters, share)
+                total = loss.value if beside is None else loss.value + beside
+                gradients = torch.autograd.grad(total, list(parameters.values()))
+            stats = loss.stats()
+            return stats if beside is None else replace(stats, penalty=beside.item()), gradients
 
     def _clear(self) -> None:
         for parameter in self._parameters.values():

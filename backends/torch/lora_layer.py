@@ -6,8 +6,8 @@ from typing import Any
 
 from peft.tuners.lora.layer import Linear
 
-from backends.torch.past import PastLinear
-from backends.torch.products import adapted, low_rank
+from backends.torch.past import chain_of, straight
+from backends.torch.products import low_rank
 
 ADAPTER = "default"
 """The name that TRL and PEFT's own tools look for."""
@@ -23,10 +23,21 @@ class TrainedLinear(Linear):  # type: ignore[misc]
     def forward(self, x: Any) -> Any:
         if self.disable_adapters:
             return self.base_layer(x)
-        a, b = self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
+        pair = self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
         base, scale, drop = self.base_layer, self.scaling[ADAPTER], self.lora_dropout[ADAPTER]
-        # Hooks that widen a layer's weight while it computes act on a call of the layer alone.
-        if x.dtype != base.weight.dtype or (drop.training and getattr(drop, "p", 0.0)):
-            return base(x) + low_rank(drop(x), a, b, scale)
-        past = base.acting if isinstance(base, PastLinear) else None
-        return adapted(x, base.weight, base.bias, past, (a, b), scale)
+        if drops(drop):
+            return base(x) + low_rank(drop(x), *pair, scale)
+        return chain_of(base).beside(straight(base, x, pair, scale), x)
+
+
+def drops(dropout: Any) -> bool:
+    """Whether PEFT's dropout layer, which is none where there is no dropout, acts."""
+    return bool(dropout.training and getattr(dropout, "p", 0.0))
+
+
+def acting(layer: Any) -> str | None:
+    """The one adapter of a layer that PEFT lets act: TRL switches between the one that trains and
+    a copy of it, its reference. None where adapters are switched off."""
+    if layer.disable_adapters:
+        return None
+    return next((name for name in layer.active_adapters if name in layer.lora_A), None)

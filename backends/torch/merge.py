@@ -11,11 +11,13 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from backends import merging
 from backends.contract import MergeReport
 from backends.errors import MergeRefused
 from backends.merging import ratio, refusal
 from backends.sampling import probe_rows
-from backends.torch.frozen import Factors
+from backends.torch.base_weight import quantized
+from backends.torch.chain import Entry, norms, stretch
 from backends.torch.model import Opened
 from backends.torch.precise import float32_arithmetic
 from backends.weight_files import shards
@@ -23,12 +25,24 @@ from backends.weight_files import shards
 
 @dataclass(frozen=True)
 class Change:
-    """One layer's merge: the factors already in its weight, and those to fold in now."""
+    """One layer's merge: the adapters already in its weight, merge by merge, and those to fold in
+    now."""
 
     path: str
-    weight: nn.Parameter
-    earlier: Factors
-    now: Factors
+    linear: nn.Module
+    earlier: Sequence[Sequence[Entry]]
+    now: Sequence[Entry]
+
+    @property
+    def weight(self) -> nn.Parameter:
+        return self.linear.weight
+
+    def check(self) -> None:
+        """Raises MergeRefused where no weight can hold what is to be folded in."""
+        if quantized(self.linear):
+            raise merging.packed(self.path)
+        if any(entry.slope is None for entry in self.now):
+            raise merging.bent(self.path)
 
 
 class Pristine:
@@ -57,11 +71,15 @@ def fold(
     bound: float,
     logits_with: Callable[[bool], Any],
 ) -> MergeReport:
-    """Put pristine + all deltas, summed in float32 and rounded once, into every changed weight.
+    """Put the pristine weight with all adapters in it, worked out in float32 and rounded once,
+    into every changed layer.
 
     `logits_with(attached)` gives probe logits with everything attached, or with nothing. Raises
-    MergeRefused, with the weights as they were, when more than `bound` of the effect is lost.
+    MergeRefused, with the weights as they were, when more than `bound` of the effect is lost, or
+    where a weight cannot hold it at all.
     """
+    for change in changes:
+        change.check()
     pristine = Pristine(opened.folder)
     exact, base = logits_with(True), logits_with(False)
     errors: list[float] = []
@@ -81,7 +99,7 @@ def fold(
             raise refusal(lost, weight_error, bound, opened.info.dtype)
     except BaseException:
         for change in done:
-            _assign(change.weight, _sum(pristine, change, change.earlier))
+            _assign(change.weight, _held(pristine, change))
         raise
     positions = exact.shape[0] * exact.shape[1]
     return MergeReport(lost, weight_error, positions, len(changes), opened.info.dtype)
@@ -98,7 +116,7 @@ def probe_logits(opened: Opened) -> Any:
 def _unchanged(pristine: Pristine, change: Change) -> Any:
     """The weight on the CPU, or MergeRefused when it is not what it should be before a merge."""
     before = change.weight.detach().cpu().clone()
-    expected = _sum(pristine, change, change.earlier).to(before.dtype)
+    expected = _held(pristine, change).to(before.dtype)
     if not torch.equal(before, expected):
         raise MergeRefused(
             f"the weight of `{change.path}` is not what its file and the merges so far make it",
@@ -109,19 +127,51 @@ def _unchanged(pristine: Pristine, change: Change) -> Any:
 
 def _rewrite(pristine: Pristine, change: Change, before: Any) -> tuple[float, float]:
     """Assign the merged weight; squared norms of the rounding error and of the delta."""
-    _assign(change.weight, _sum(pristine, change, [*change.earlier, *change.now]))
-    # In float64, since the error of a float32 merge is itself below float32's resolution.
-    delta = sum((b.double() @ a.double() for a, b in change.now), torch.zeros(()).double())
+    _assign(change.weight, _folded(_held(pristine, change), change.now).contiguous())
+    delta = _delta(pristine, change)
     moved = change.weight.detach().cpu().double() - before.double()
     return float((moved - delta).square().sum()), float(delta.square().sum())
 
 
-def _sum(pristine: Pristine, change: Change, factors: Factors) -> Any:
-    """float32 [out, in] on the CPU, contiguous."""
-    total = pristine.read(f"{change.path}.weight").float()
-    for a, b in factors:
-        total += b.contiguous() @ a.contiguous()
+def _delta(pristine: Pristine, change: Change) -> Any:
+    """What the merge changes, in float64, since the error of a float32 merge is itself below
+    float32's resolution."""
+    wide = torch.float64
+    if all(entry.magnitudes is None for entry in change.now):
+        return sum((_added(entry, wide) for entry in change.now), torch.zeros((), dtype=wide))
+    before = _held(pristine, change, wide)
+    return _folded(before.clone(), change.now).sub_(before)
+
+
+def _held(pristine: Pristine, change: Change, dtype: Any = torch.float32) -> Any:
+    """The weight as the merges so far make it before it is rounded, [out, in] on the CPU,
+    contiguous."""
+    total = pristine.read(f"{change.path}.weight").to(dtype)
+    for entries in change.earlier:
+        total = _folded(total, entries)
     return total.contiguous()
+
+
+def _folded(total: Any, entries: Sequence[Entry]) -> Any:
+    """`total`, in place, with `entries` in it. Splines come last: branches are outside the norm of
+    a DoRA that is over them."""
+    for entry in sorted(entries, key=lambda entry: entry.spline is not None):
+        total += _added(entry, total.dtype)
+        if entry.magnitudes is not None:
+            # As they are found where it trains, so that a fresh one stretches nothing here either.
+            lengths = norms(total.square().sum(dim=1))
+            total *= stretch(entry.magnitudes.to(total.dtype), lengths)[:, None]
+    return total
+
+
+def _added(entry: Entry, dtype: Any) -> Any:
+    """B A, times the slope of a spline that is linear. [out, in]."""
+    delta = entry.b.to(dtype).contiguous() @ entry.a.to(dtype).contiguous()
+    if entry.spline is None:
+        return delta
+    if entry.slope is None:
+        raise ValueError("a spline that bends is in no weight")
+    return delta.mul_(entry.slope)
 
 
 def _assign(weight: nn.Parameter, value: Any) -> None:
@@ -131,12 +181,12 @@ def _assign(weight: nn.Parameter, value: Any) -> None:
 
 def changes_of(
     linears: Mapping[str, nn.Module],
-    earlier: Mapping[str, list[tuple[Any, Any]]],
-    now: Mapping[str, list[tuple[Any, Any]]],
+    earlier: Sequence[Mapping[str, list[Entry]]],
+    now: Mapping[str, list[Entry]],
 ) -> list[Change]:
     """One change for every layer that `now` touches, in the model's order."""
     return [
-        Change(path, linear.weight, tuple(earlier.get(path, ())), tuple(now[path]))
+        Change(path, linear, [merge[path] for merge in earlier if path in merge], now[path])
         for path, linear in linears.items()
         if path in now
     ]

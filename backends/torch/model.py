@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
-from backends import model_files, weight_files
+from backends import model_files, text_part, weight_files
 from backends.asked import check_spec
 from backends.bounds import Bounds, rotary_limit
 from backends.contract import Choice, ModelInfo, ModelSpec
 from backends.errors import FAULTS, ModelError, reason
-from backends.torch import blas, choices
+from backends.packed_files import Packing, packing
+from backends.torch import blas, choices, quantization
 from backends.torch.chip import chip
 from backends.torch.gated import keep_products
 from backends.torch.memory import room_for, tells_of_memory
 from backends.torch.norms import freeze_norms
+from backends.torch.packed import PackedLinear
 from backends.torch.products import freeze_linears
 
 FAMILIES = {
@@ -45,7 +47,8 @@ _WEIGHT_FAULTS: tuple[type[Exception], ...] = (
 
 
 class Opened:
-    """`model` is a transformers causal language model; `name` is how files that travel call it."""
+    """`model` is a transformers causal language model; `name` is how files that travel call it;
+    `packed`: its packed layers by path, as they were before anything was attached."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Opened:
         self._model: Any | None = model
         self.folder, self.name, self.info = folder, name, info
         self.choices, self.bounds = chosen, bounds
+        self.packed: Mapping[str, PackedLinear] = quantization.packed_layers(model)
 
     @property
     def model(self) -> Any:
@@ -75,7 +79,7 @@ class Opened:
             raise ModelError("this session is closed", hint="open the model again")
 
     def close(self) -> None:
-        self._model = None
+        self._model, self.packed = None, {}
 
     @property
     def device(self) -> Any:
@@ -116,15 +120,19 @@ def open_model(spec: ModelSpec) -> Opened:
     raw = model_files.read_config(folder)
     family = model_files.served(raw, FAMILIES, "torch", folder)
     with _quiet():
-        config = _config(folder, raw)
         device = choices.device(spec)
+        packed = _packing(spec, folder, raw, device.name)
+        config = _config(folder)
         dtype = choices.dtype(spec, device.name)
         attention = choices.attention(spec, config, device.name, dtype.name)
         bounds = _bounds(config, spec.longest_row, str(folder / "config.json"))
-        weight_files.check_floats(folder)
+        own = quantization.settings(spec, packed, choices.DTYPES[dtype.name], device.name)
         with room_for("the model", torch.device(device.name), where="model.path"):
-            model = _load(folder, config, choices.DTYPES[dtype.name], attention.name)
-            model.to(device.name)
+            model = _load(folder, config, choices.DTYPES[dtype.name], attention.name, own, raw)
+            if own:
+                quantization.prepare(model)
+            else:
+                model.to(device.name)
     model.eval()
     model.requires_grad_(False)
     freeze_linears(model)
@@ -136,7 +144,7 @@ def open_model(spec: ModelSpec) -> Opened:
         layers=int(config.num_hidden_layers),
         hidden=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=quantization.numbers(model),
         dtype=dtype.name,
         device=device.name,
         window=_window(config),
@@ -144,21 +152,18 @@ def open_model(spec: ModelSpec) -> Opened:
         threads=blas.threads() if on_cpu else 0,
         blas=blas.version() if on_cpu else "",
         chip=chip(device.name),
+        quantization=quantization.told(model),
     )
     name = model_files.name_of(spec.path)
-    return Opened(model, folder, name, info, (device, dtype, attention), bounds)
+    chosen = (device, dtype, attention, *quantization.choice(spec, packed, model))
+    return Opened(model, folder, name, info, chosen, bounds)
 
 
-def _config(folder: Path, raw: dict[str, Any]) -> Any:
+def _config(folder: Path) -> Any:
     where = str(folder / "config.json")
-    if raw.get("quantization_config"):
-        raise ModelError(
-            "the model is stored quantized, which this backend does not open",
-            where=where,
-            hint="open the unquantized model",
-        )
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        whole = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = text_part.config_of(whole, AutoConfig.for_model)
         settings = config.to_dict()
     except _CONFIG_FAULTS as error:
         raise ModelError(
@@ -170,7 +175,28 @@ def _config(folder: Path, raw: dict[str, Any]) -> Any:
     return config
 
 
-def _load(folder: Path, config: Any, dtype: Any, attention: str) -> Any:
+def _packing(spec: ModelSpec, folder: Path, raw: dict[str, Any], device: str) -> Packing | None:
+    """How the files hold the weights, seen to be something that can be opened here."""
+    where = str(folder / "config.json")
+    found = packing(raw, where)
+    quantization.check(spec, found, device, where)
+    if found is None:
+        weight_files.check_floats(folder)
+    return found
+
+
+def _load(
+    folder: Path,
+    config: Any,
+    dtype: Any,
+    attention: str,
+    own: dict[str, Any],
+    raw: dict[str, Any],
+) -> Any:
+    """`own`: what `quantization.settings` adds; `raw`: the files' own config."""
+    part = text_part.kind(raw) is not None
+    if part:
+        own = {**own, "key_mapping": text_part.renaming(weight_files.headers(folder))}
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -180,6 +206,7 @@ def _load(folder: Path, config: Any, dtype: Any, attention: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **own,
         )
     except _WEIGHT_FAULTS as error:
         if isinstance(error, RuntimeError) and tells_of_memory(error):
@@ -187,16 +214,19 @@ def _load(folder: Path, config: Any, dtype: Any, attention: str) -> Any:
         raise ModelError(
             f"transformers cannot open it: {reason(error)}", where=str(folder)
         ) from error
-    _refuse_misfit(loading, folder)
+    _refuse_misfit(loading, folder, part)
     return model
 
 
-def _refuse_misfit(loading: dict[str, Any], folder: Path) -> None:
-    """transformers would fill what is missing with random numbers, and drop what is unknown."""
+def _refuse_misfit(loading: dict[str, Any], folder: Path, part: bool) -> None:
+    """transformers would fill what is missing with random numbers, and drop what is unknown. Of a
+    `part` of a model what belongs to the others is dropped."""
     faults = []
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         # Checkpoints of 2023 carry the rotary frequencies, which follow from the config.
         names = sorted(str(k) for k in loading.get(kind, ()) if not str(k).endswith("inv_freq"))
+        if part and kind == "unexpected_keys":
+            names = [name for name in names if name.startswith(text_part.OWN)]
         if names:
             faults.append(f"{kind.replace('_', ' ')}: {', '.join(names[:3])}")
     if faults:

@@ -79,7 +79,7 @@ def _recomputed(layers: Any, device: Any) -> Iterator[None]:
     again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     with contextlib.ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(_forward(layer, partial(again, layer.forward)))
+            stack.enter_context(computing(layer, partial(again, layer.forward)))
         yield
 
 
@@ -89,7 +89,7 @@ def _only_at(layer: nn.Module, where: tuple[Any, Any]) -> Iterator[None]:
     output is read, and give zeros elsewhere."""
     with contextlib.ExitStack() as stack:
         for module in (layer.self_attn.o_proj, layer.mlp):
-            stack.enter_context(_forward(module, partial(_narrowed, module.forward, where)))
+            stack.enter_context(computing(module, partial(_narrowed, module.forward, where)))
         yield
 
 
@@ -99,7 +99,7 @@ def _narrowed(forward: Callable[[Any], Any], where: tuple[Any, Any], x: Any) -> 
 
 
 @contextlib.contextmanager
-def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Inside, `module` computes `forward`; afterwards it bears no mark of it."""
     before = vars(module).get("forward")
     module.forward = forward

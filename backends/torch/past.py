@@ -1,4 +1,4 @@
-"""The frozen past: factors that act inside the base layer, below anything that PEFT switches."""
+"""The frozen past: adapters that act inside the base layer, below anything that PEFT switches."""
 
 from __future__ import annotations
 
@@ -6,48 +6,80 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from backends import lora
+from backends.torch.base_weight import share
+from backends.torch.chain import EMPTY, Chain, Entry, across, chained, norms
 from backends.torch.frozen import Frozen
-from backends.torch.products import adapted
+from backends.torch.magnified import magnified
+from backends.torch.products import Pair, adapted, low_rank
 
 
 class PastLinear(nn.Linear):  # type: ignore[misc]  # a Linear, so that PEFT adapts it as one
-    """A linear layer plus its frozen adapters: W x + b + B (A x).
+    """A linear layer plus its frozen adapters, closed into one chain.
 
-    The weight and bias are the base layer's own parameters. The factors are plain tensors, not
-    parameters or buffers: the model's names stay the base's, and nothing can train them. Each has
-    A float32 [rank, in] and B float32 [out, rank] with the scale folded in; those that act are
-    concatenated, which is exact.
+    The weight and bias are the base layer's own parameters. What the adapters are is in plain
+    tensors, not parameters or buffers: the model's names stay the base's, and nothing can train
+    them.
     """
 
     def __init__(self, base: nn.Linear) -> None:
         nn.Module.__init__(self)  # Linear's own would allocate a second weight
         self.in_features, self.out_features = base.in_features, base.out_features
-        self.weight, self.bias = base.weight, base.bias
+        self.bias = None
+        share(self, base)
         self.training = base.training
-        self.entries: dict[str, tuple[Any, Any]] = {}
-        self.acting: tuple[Any, Any] | None = None
+        self._base = (base,)  # in a tuple, out of the model's modules and names
+        self.entries: dict[str, Entry] = {}
+        self.chain = EMPTY
 
-    def add(self, name: str, a: Any, b: Any) -> None:
-        self.entries[name] = (a, b)
+    @property
+    def original(self) -> nn.Linear:
+        """The layer whose place this one takes."""
+        return self._base[0]
+
+    def add(self, name: str, entry: Entry) -> None:
+        self.entries[name] = entry
 
     def select(self, names: Collection[str]) -> None:
         """Let only `names` act, in the order they were added."""
-        chosen = [pair for name, pair in self.entries.items() if name in names]
-        if not chosen:
-            self.acting = None
-        elif len(chosen) == 1:
-            self.acting = chosen[0]
-        else:
-            downs, ups = zip(*chosen, strict=True)
-            self.acting = (torch.cat(downs, dim=0), torch.cat(ups, dim=1))
+        chosen = [entry for name, entry in self.entries.items() if name in names]
+        self.chain = chained(chosen, self.original)
 
-    def forward(self, x: Any) -> Any:
-        return adapted(x, self.weight, self.bias, self.acting)
+    def forward(self, x: Any, *, branches: bool = True) -> Any:
+        """`branches`: whether those of frozen LS-LoRAs are added too."""
+        c, pair = self.chain.c, self.chain.pair
+        if c is None and x.dtype == self.weight.dtype:
+            y = adapted(x, self.weight, self.bias, pair)
+        else:
+            y = self.original(x)
+            if c is not None:
+                y = magnified(y, c, self.bias)
+            if pair is not None:
+                y = y + across(x, pair)
+        return self.chain.beside(y, x) if branches else y
+
+
+def chain_of(layer: nn.Module) -> Chain:
+    """What acts in a layer below the adapter in training."""
+    return layer.chain if isinstance(layer, PastLinear) else EMPTY
+
+
+def original_of(layer: nn.Module) -> nn.Module:
+    """The layer that W0 is the weight of."""
+    return layer.original if isinstance(layer, PastLinear) else layer
+
+
+def straight(layer: Any, x: Any, trained: Pair | None = None, scale: float = 1.0) -> Any:
+    """P x + bias, all of a layer but its branches, plus scale B (A x) of the `trained` factors."""
+    past = chain_of(layer)
+    # Hooks that widen a layer's weight while it computes act on a call of the layer alone.
+    if past.c is None and x.dtype == layer.weight.dtype:
+        return adapted(x, layer.weight, layer.bias, past.pair, trained, scale)
+    y = layer(x, branches=False) if isinstance(layer, PastLinear) else layer(x)
+    return y if trained is None else y + low_rank(x, *trained, scale)
 
 
 class Past:
@@ -59,6 +91,12 @@ class Past:
 
     def names(self) -> tuple[str, ...]:
         return tuple(adapter.name for adapter in self.adapters)
+
+    def norms(self, path: str) -> Any:
+        """Float32 [out]: the norm of each row of the weight with the past that acts in it. Asked
+        for where no adapter is in training."""
+        layer = self._model.get_submodule(path)
+        return norms(chain_of(layer).squares(original_of(layer)))
 
     def hold(self, adapters: Sequence[Frozen]) -> None:
         """Hold exactly `adapters`, or what was held before where there is no room for them. A
@@ -74,8 +112,7 @@ class Past:
             return self._linears[path]
         layer = PastLinear(self._linears[path])
         for adapter in here:
-            a, b = adapter.factors(path)
-            layer.add(adapter.name, a.to(self._device), b.to(self._device))
+            layer.add(adapter.name, adapter.entry(path).to(self._device))
         layer.select(layer.entries)
         return layer
 
@@ -83,14 +120,14 @@ class Past:
     def only(self, names: Collection[str]) -> Iterator[None]:
         """Inside, only `names` of the past act."""
         layers = [module for module in self._model.modules() if isinstance(module, PastLinear)]
-        before = [layer.acting for layer in layers]
-        for layer in layers:
-            layer.select(names)
+        before = [layer.chain for layer in layers]
         try:
+            for layer in layers:
+                layer.select(names)
             yield
         finally:
-            for layer, pair in zip(layers, before, strict=True):
-                layer.acting = pair
+            for layer, chain in zip(layers, before, strict=True):
+                layer.chain = chain
 
     def _place(self, path: str, layer: nn.Module) -> None:
         """Put `layer` at `path`, below the trainable adapter where one sits there."""

@@ -19,7 +19,8 @@ def float32_arithmetic(model: nn.Module) -> Iterator[None]:
     stored: dict[int, list[tuple[Any, Any]]] = {}
 
     def widen(module: nn.Module, _inputs: Any) -> None:
-        pairs = [(p, p.data) for p in module.parameters(recurse=False) if p.dtype != torch.float32]
+        floats = (p for p in module.parameters(recurse=False) if p.is_floating_point())
+        pairs = [(p, p.data) for p in floats if p.dtype != torch.float32]
         stored[id(module)] = pairs
         for parameter, data in pairs:
             parameter.data = data.float()

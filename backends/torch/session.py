@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from backends.contract import (
     Objective,
     OnToken,
     OptimizerSpec,
+    SplineInputs,
     World,
 )
 from backends.lifetime import while_open
@@ -32,6 +33,7 @@ from backends.torch.generate import generate
 from backends.torch.learner import TorchLearner
 from backends.torch.losses import token_logprobs
 from backends.torch.model import Opened, open_model
+from backends.torch.spline_meter import metered
 from backends.torch.trainable import array
 
 
@@ -45,7 +47,7 @@ class TorchSession:
         self._manager = TorchAdapters(opened)
         self.adapters: AdapterManager = self._manager
         self.world = World()
-        self.model_id = model_files.model_id(opened.folder)
+        self.model_id = model_files.model_id(opened.folder, spec.quantization, "torch")
         self.info: ModelInfo = opened.info
         self.choices: tuple[Choice, ...] = opened.choices
 
@@ -85,6 +87,13 @@ class TorchSession:
             return array(opened.head(opened.hidden(ids)))
 
     @while_open
+    def spline_inputs(self, batch: Batch) -> dict[str, SplineInputs]:
+        opened = self._opened
+        opened.bounds.check_batch(batch)
+        with memory.out_of_memory(batch.ids.shape, self._device), torch.no_grad():
+            return metered(opened, self._manager.training, batch)
+
+    @while_open
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -92,6 +101,11 @@ class TorchSession:
         on_token: OnToken | None = None,
     ) -> list[Generated]:
         return generate(self._opened, prompts, spec, on_token)
+
+    def unpacked(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        self._enter()
+        for path, layer in self._opened.packed.items():
+            yield f"{path}.weight", array(layer.unpacked(torch.float32))
 
     def memory(self) -> Memory:
         return memory.memory(self._device)

@@ -17,13 +17,19 @@ from torch import nn
 from backends import lora
 from backends.contract import AdapterSpec, Params
 from backends.errors import AdapterError
+from backends.torch.dora import TrainedDora
 from backends.torch.lora_layer import ADAPTER, TrainedLinear
+from backends.torch.lslora import SplineConfig, TrainedSpline
+from backends.torch.quantization import unlooked_for
 
-_NAMED = re.compile(r"(?P<path>.+)\.lora_(?P<factor>[AB])\.default\.weight")
+_NAMED = re.compile(
+    r"(?P<name>.+\.lora_(?:A|B|magnitude_vector|spline_values|spline_scales))\.default\.weight"
+)
+_FORMS = {"dora": TrainedDora, "lslora": TrainedSpline}
 
 
 class Trainable:
-    """A LoRA adapter in training: float32 A [rank, in] and B [out, rank] on every path.
+    """An adapter in training: on every path the float32 tensors that `lora.shapes` names.
 
     `tuner` is what PEFT made of it: its LoraModel, or with `wrapped` a PeftModel around the model,
     as trainers that are not ours take it.
@@ -47,7 +53,7 @@ class Trainable:
             self.tuner = _inject(model, spec, paths, wrapped)
             self.layers = {path: model.get_submodule(path) for path in paths}
             self._fill(values)
-            if not wrapped:
+            if spec.kind == "lora" and not wrapped:
                 for layer in self.layers.values():
                     layer.__class__ = TrainedLinear
         self._config = self.tuner.peft_config[ADAPTER]
@@ -56,22 +62,17 @@ class Trainable:
             layer.eval()  # PEFT's new modules begin in training mode, in which dropout acts
 
     def _fill(self, values: Params) -> None:
-        for path, layer in self.layers.items():
-            for factor, key in (
-                (layer.lora_A, lora.name_a(path)),
-                (layer.lora_B, lora.name_b(path)),
-            ):
-                weight = factor[ADAPTER].weight
-                # PEFT gives the base's dtype; adapters and their optimizer state are float32.
-                weight.data = torch.from_numpy(values[key].copy()).to(weight.device)
+        for name, parameter in self.parameters().items():
+            # PEFT gives the base's dtype; adapters and their optimizer state are float32.
+            parameter.data = torch.from_numpy(values[name].copy()).to(parameter.device)
 
     def parameters(self) -> dict[str, Any]:
         """Contract name -> the parameter itself."""
-        found = {}
-        for path, layer in self.layers.items():
-            found[lora.name_a(path)] = layer.lora_A[ADAPTER].weight
-            found[lora.name_b(path)] = layer.lora_B[ADAPTER].weight
-        return found
+        return {
+            name: getattr(layer, name.rpartition(".")[2])[ADAPTER].weight
+            for path, layer in self.layers.items()
+            for name in lora.shapes(self.spec, path, layer.out_features, layer.in_features)
+        }
 
     def values(self) -> Params:
         return {name: array(tensor) for name, tensor in self.parameters().items()}
@@ -126,7 +127,7 @@ def array(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
 def contract_name(parameter: str) -> str:
     """PEFT's parameter name as the contract's; any other name as it is, so that audits see it."""
     match = _NAMED.fullmatch(parameter)
-    return f"{match['path']}.lora_{match['factor']}" if match else parameter
+    return match["name"] if match else parameter
 
 
 def refuse_unaccounted(model: nn.Module) -> None:
@@ -168,16 +169,9 @@ def _whole(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
 
 
 def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str], wrapped: bool) -> Any:
-    config = LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        target_modules=list(paths),
-        lora_dropout=spec.dropout,
-        use_rslora=spec.scaling == "rslora",
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):  # PEFT draws initial values, which are overwritten
+    config = _config(spec, paths)
+    # PEFT draws initial values, which are overwritten.
+    with unlooked_for(), torch.random.fork_rng(devices=[]):
         kind = PeftModelForCausalLM if wrapped else LoraModel
         tuner = kind(model, config, ADAPTER)
     attached = {
@@ -187,3 +181,25 @@ def _inject(model: nn.Module, spec: AdapterSpec, paths: Sequence[str], wrapped: 
         odd = ", ".join(sorted(attached ^ set(paths))[:3])
         raise AdapterError(f"PEFT adapted other layers than it was asked to: {odd}")
     return tuner
+
+
+def _config(spec: AdapterSpec, paths: Sequence[str]) -> Any:
+    settings = {
+        "r": spec.rank,
+        "lora_alpha": spec.alpha,
+        "target_modules": list(paths),
+        "lora_dropout": spec.dropout,
+        "use_rslora": spec.scaling == "rslora",
+        "use_dora": spec.kind == "dora",
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
+    }
+    if spec.spline is None:
+        config = LoraConfig(**settings)
+    else:
+        config = SplineConfig(**settings, spline=spec.spline)
+    if spec.kind in _FORMS:
+        # Also where the model is wrapped: PEFT's own DoRA would take the base weight for all that
+        # lies below, and of splines it knows nothing.
+        config._register_custom_module({nn.Linear: _FORMS[spec.kind]})
+    return config

@@ -78,7 +78,7 @@ def _yaml(value: Any) -> str:
     if isinstance(value, float):
         text = f"{value:g}".replace("e-0", "e-")
         return text if "." in text or "e" in text else f"{text}.0"
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ def _opened(config: Config, inputs: Inputs, backend: str, device: str) -> tuple[
         dtype=config.model.dtype,
         device=device or made_on,  # type: ignore[arg-type]  # refused by the backend
         attention=config.model.attention,
+        quantization=config.model.quantization,
         longest_row=LONGEST,
     )
     return get(chosen.name).open(spec), renderer

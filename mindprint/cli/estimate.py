@@ -22,13 +22,17 @@ def estimate(prepared: Prepared) -> Probe:
 
 
 def told(found: Probe) -> list[tuple[str, str, str]]:
-    lines = [("sft step", f"{found.sft_step:.3f} s", "on the longest rows there are")]
+    over, throughout = "", "on one adapter"
+    if found.branches:
+        over = f", over {found.branches} branches; {found.sft_first:.3f} s in the first topic"
+        throughout = "all as slow as the last topic"
+    lines = [("sft step", f"{found.sft_step:.3f} s", f"on the longest rows there are{over}")]
     if found.dpo_step:
         note = f"on the longest pairs there are; the reference {found.reference:.3f} s a pair, once"
         lines.append(("dpo step", f"{found.dpo_step:.3f} s", note))
     lines += [
         ("question", f"{found.question:.3f} s", "answered and weighed in a batch"),
-        ("time", f"at most about {seconds(found.total)}", "without retries, on one adapter"),
+        ("time", f"at most about {seconds(found.total)}", f"without retries, {throughout}"),
         ("memory, measured", size(found.peak_memory), "at most, in these steps"),
     ]
     return lines

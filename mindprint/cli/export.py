@@ -36,6 +36,13 @@ DTypeName = Annotated[
 Quantize = Annotated[
     int | None, typer.Option("--quantize", metavar="4|8", help="bits, with `--to mlx`")
 ]
+LeastSquares = Annotated[
+    bool,
+    typer.Option(
+        "--least-squares",
+        help="a line in the place of each spline of an LS-LoRA, and what that loses",
+    ),
+]
 Bound = Annotated[
     float,
     typer.Option("--bound", metavar="X", help="largest share of the adapters' effect to lose"),
@@ -57,6 +64,7 @@ def export(
     rank: Rank = None,
     dtype: DTypeName = "auto",
     quantize: Quantize = None,
+    least_squares: LeastSquares = False,
     bound: Bound = 0.1,
     unverified: Unverified = None,
     model: ModelPath = None,
@@ -71,15 +79,18 @@ def export(
     """
     from mindprint.cli import output
     from mindprint.cli.ground import ground_of
-    from mindprint.export.exporting import check_folder
+    from mindprint.export import bends
+    from mindprint.export.exporting import check_base, check_folder
     from mindprint.export.exporting import export as write
     from mindprint.export.form import Asked, check
     from mindprint.export.source import Source
 
-    asked = Asked(to, rank, dtype, quantize)  # type: ignore[arg-type]  # checked on the next line
+    asked = Asked(to, rank, dtype, quantize, least_squares)  # type: ignore[arg-type]  # checked next
     check(asked, unverified or ())
     _check_bound(bound)
     source = Source.find(run, until=until, without=without or (), model=model)
+    check_base(source, asked)
+    bends.check(source, asked)
     check_folder(source, asked, folder)
     ground = ground_of(source, bound, unverified or (), backend, device)
     exported = write(ground, asked, folder)

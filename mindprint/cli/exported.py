@@ -7,10 +7,13 @@ from mindprint.export.checked import Checked, percentage
 from mindprint.export.exporting import Exported
 from mindprint.report.text import Table, plain
 
+NAMES = {"lora": "LoRA", "dora": "DoRA", "lslora": "LS-LoRA"}
+
 
 def show(exported: Exported) -> None:
     made, checked = exported.made, exported.checked
     kind = [made.dtype]
+    kind += [NAMES[made.kind]] if made.kind is not None else []
     kind += [f"rank {made.rank}"] if made.rank is not None else []
     kind += [f"{made.quantize} bits"] if made.quantize is not None else []
     rows = [
@@ -27,7 +30,7 @@ def show(exported: Exported) -> None:
         output.table("\n" + plain(table(checked, held=made.quantize is None)))
     for framework, why in checked.unverified.items():
         output.note(f"not verified with {framework}: {why}")
-    if not checked.verified:
+    if not checked.verified and made.kind != "lslora":
         output.note("nothing was verified: no library that loads this form was asked")
     output.note(*checked.notes, *made.notes)
 

@@ -140,7 +140,7 @@ def over_past(prepared: Prepared, run: RunDir) -> Prepared:
     past = Kept.of(run)
     if not past.entries:
         return prepared
-    return replace(prepared, plan=prepared.plan.with_past(past.size(run)))
+    return replace(prepared, plan=prepared.plan.with_past(past.size(run), past.branches))
 
 
 def present(material: Material, topics: Sequence[str]) -> Present:
@@ -152,6 +152,7 @@ def present(material: Material, topics: Sequence[str]) -> Present:
         material.folder,
         material.renderer,
         material.libraries(),
+        material.backend.name,
     )
 
 

@@ -11,6 +11,7 @@ from backends.asked import check_spec
 from backends.contract import ModelSpec, Session
 from mindprint.cli import output
 from mindprint.cli.machine import machine
+from mindprint.errors import ConfigError
 from mindprint.export.exact import Ground
 from mindprint.export.source import Source
 from mindprint.footprint import read_sizes
@@ -22,15 +23,18 @@ def ground_of(
 ) -> Ground:
     """Backend, device and arithmetic, as they are asked for or as they fit; nothing is opened.
 
-    Raises BackendUnavailable or ModelError.
+    Raises BackendUnavailable, ModelError, or ConfigError for another backend than the one that
+    packed the run's weights.
     """
     chosen = _backend(backend, source.inputs.backend)
     config = source.inputs.begun().config.model
+    _check_packed(config.quantization, chosen, source.inputs.backend)
     spec = ModelSpec(
         path=str(source.base),
         dtype=_arithmetic(source),  # type: ignore[arg-type]  # checked below
         device=device or "auto",  # type: ignore[arg-type]
         attention=config.attention,
+        quantization=config.quantization,
     )
     check_spec(spec)
 
@@ -53,6 +57,17 @@ def ground_of(
     )
 
 
+def _check_packed(quantization: str, chosen: str, made_on: str) -> None:
+    """Each backend packs weights its own way."""
+    if quantization != "none" and chosen != made_on:
+        raise ConfigError(
+            f"the run's base is quantized as {made_on} does it, and on {chosen} it is another "
+            "model",
+            where="--backend",
+            hint=f"use `--backend {made_on}`",
+        )
+
+
 def _backend(named: str, made_on: str) -> str:
     """The one named; else the run's own; else, said aloud, the one that works here."""
     if named:
@@ -67,7 +82,10 @@ def _backend(named: str, made_on: str) -> str:
 
 
 def _arithmetic(source: Source) -> str:
-    """float32 where its weights fit into half of the machine's memory, else the run's own."""
+    """float32 where its weights fit into half of the machine's memory, else the run's own. Weights
+    that are packed as they are opened are packed from what they were then."""
+    if source.inputs.begun().config.model.quantization != "none":
+        return source.inputs.dtype
     wanted, memory = 4 * read_sizes(source.base).parameters, machine().memory
     if wanted <= memory / 2:
         return "float32"

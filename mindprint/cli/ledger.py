@@ -40,7 +40,7 @@ def entry_table(held: Ledger, inputs: Inputs) -> Table:
     from mindprint.report.text import Table, one_line
     from mindprint.report.words import NONE
 
-    head = ("topic", "stage", "state", "rank", "alpha", "backend", "accuracy", "voice", "hash")
+    head = ("topic", "stage", "state", "rank", "alpha", "kind", "backend", "accuracy", "voice")
     rows: list[tuple[str, ...]] = [
         (
             entry.topic,
@@ -48,6 +48,7 @@ def entry_table(held: Ledger, inputs: Inputs) -> Table:
             state,
             str(entry.rank),
             f"{entry.alpha:g}",
+            entry.kind,
             entry.backend,
             *_scores(entry),
             entry.sha256[:12],
@@ -56,11 +57,11 @@ def entry_table(held: Ledger, inputs: Inputs) -> Table:
         for entry, state in zip(held.entries, held.states(), strict=True)
     ]
     for origin in inputs.dropped:
-        blank = (NONE,) * 6
+        blank = (NONE,) * 7
         rows += [
             (topic, NONE, "dropped", *blank, f"as it was: {origin.run}") for topic in origin.topics
         ]
-    return Table((*head, "verdict"), tuple(rows), frozenset({3, 4}))
+    return Table((*head, "hash", "verdict"), tuple(rows), frozenset({3, 4}))
 
 
 def _scores(entry: Entry) -> tuple[str, str]:

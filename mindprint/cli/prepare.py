@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backends.contract import AdapterSpec, Choice, ModelSpec, Session
+from backends.contract import Choice, ModelSpec, Session
 from backends.engines import Engine
+from mindprint.adapter import spec_of
 from mindprint.cli.options import DEVICES
 from mindprint.config import Config, Resolved, resolve
 from mindprint.curriculum.records import Curriculum
@@ -143,6 +144,7 @@ def open_model(prepared: Prepared) -> Session:
         dtype=prepared.dtype,  # type: ignore[arg-type]  # a setting's value, or a session's own
         device=prepared.device,  # type: ignore[arg-type]  # checked by _known_device
         attention=config.model.attention,
+        quantization=config.model.quantization,
         longest_row=prepared.plan.longest_row,
     )
     session = get(prepared.backend.name).open(spec)
@@ -156,13 +158,11 @@ def open_model(prepared: Prepared) -> Session:
 
 def _try_adapters(session: Session, config: Config) -> None:
     """Attach and remove what the stages will attach: a target that fits nothing is found now."""
-    adapter = config.adapter
-    wanted = [(adapter.rank, adapter.targets)]
+    wanted = [spec_of(config)]
     if config.dpo.when != "never" and config.dpo.adapter == "new":
-        rank = config.dpo.rank or adapter.rank
-        wanted.append((rank, config.dpo.targets or adapter.targets))
-    for rank, targets in wanted:
-        session.adapters.add(AdapterSpec(rank=rank, targets=targets), "trial")
+        wanted.append(spec_of(config, "dpo"))
+    for spec in wanted:
+        session.adapters.add(spec, "trial")
         session.adapters.unload("trial")
 
 

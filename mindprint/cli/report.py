@@ -40,9 +40,15 @@ def _check_trained(run: Path) -> None:
 
 
 def show(result: Result) -> None:
-    """The table and the verdict, on stdout."""
+    """The table, what became of splines, and the verdict, on stdout."""
     from mindprint.cli import output
+    from mindprint.report import bends
     from mindprint.report.text import plain, topic_table
 
     output.table(plain(topic_table(result)))
+    splines = bends.topic_table(result)
+    if splines.rows:
+        output.table("\n" + plain(splines))
+    for sentence in bends.told(result):
+        output.table(sentence)
     output.table(f"\n{result.verdict}")

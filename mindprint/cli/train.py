@@ -91,5 +91,6 @@ def _over(prepared: Prepared, heritage: Heritage) -> Prepared:
     linears = read_sizes(prepared.folder).linears
     config = prepared.resolved.config
     tokens = tokenizer_id(prepared.renderer, prepared.folder)
-    heritage.check(config, topics, model_id(prepared.folder), tokens, linears)
-    return replace(prepared, plan=prepared.plan.with_past(heritage.size))
+    found = model_id(prepared.folder, config.model.quantization, prepared.backend.name)
+    heritage.check(config, topics, found, tokens, linears)
+    return replace(prepared, plan=prepared.plan.with_past(heritage.size, heritage.branches))

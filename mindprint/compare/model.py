@@ -182,7 +182,8 @@ class Distance(Frozen):
     that is added to the weights over the norm of what the first run adds. `topic`: "" for all.
     None with `because` where they cannot be compared (another model, other topics in force).
     `bound`: None where none can be claimed. `stage`: of an adapter that is not in force, which
-    stage made it and what became of it, in words."""
+    stage made it and what became of it, in words; of an LS-LoRA's splines, that it is they, apart
+    by so much over how far the first run's have moved from the identity."""
 
     run: str
     topic: str

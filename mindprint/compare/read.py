@@ -52,7 +52,7 @@ def compared(runs: Sequence[tuple[str, Path]]) -> Comparison:
         distances=tuple(found for one in others for found in one.distances),
         paired=paired(read),
         gaps=tuple(gap for one in others for gap in one.gaps),
-        notes=tuple(_notes(read)),
+        notes=(*_notes(read), *(note for held in adapters for note in held.notes)),
     )
 
 

@@ -19,13 +19,14 @@ from mindprint.report.words import sentence, several, share
 from mindprint.tokens.render import Renderer
 
 KINDS = {
-    "adapter": "a LoRA adapter in PEFT's format",
-    "mlx-adapter": "a LoRA adapter in mlx-lm's format",
+    "adapter": "adapter in PEFT's format",
+    "mlx-adapter": "adapter in mlx-lm's format",
     "merged": "a whole model: the base with the adapters merged into its weights",
     "mlx": "a whole model in mlx-lm's format: the base with the adapters merged into its weights",
     "ollama": "a whole model with a Modelfile for ollama: the base with the adapters merged into "
     "its weights",
 }
+ADAPTERS = {"lora": "a LoRA", "dora": "a DoRA", "lslora": "an LS-LoRA"}
 LIBRARIES = {"adapter": "peft", "mlx-adapter": "mlx", "mlx": "mlx"}
 MODELS = frozenset({"merged", "mlx", "ollama"})
 
@@ -59,11 +60,16 @@ def export_card(source: Source, made: Made, checked: Checked) -> str:
 
 
 def _metadata(source: Source, made: Made) -> str:
-    tags = ["mindprint", *(["lora"] if made.form not in MODELS else [])]
+    tags = ["mindprint", *([made.kind or "lora"] if made.form not in MODELS else [])]
     tags += ["mlx"] if made.form in ("mlx", "mlx-adapter") else []
     tags += [f"{made.quantize}-bit"] if made.quantize is not None else []
-    library = LIBRARIES.get(made.form, "transformers")
+    library = "mindprint" if _own(made) else LIBRARIES.get(made.form, "transformers")
     return run_card.metadata(library, source.inputs.model, tags, ("pipeline_tag: text-generation",))
+
+
+def _own(made: Made) -> bool:
+    """Whether it is an adapter that mindprint alone reads."""
+    return made.kind == "lslora"
 
 
 def _what(source: Source, made: Made, result: Result | None) -> list[str]:
@@ -72,8 +78,11 @@ def _what(source: Source, made: Made, result: Result | None) -> list[str]:
     shape = [f"weights in {made.dtype}"]
     shape += [f"rank {made.rank}"] if made.rank is not None else []
     shape += [f"quantized to {made.quantize} bits"] if made.quantize is not None else []
+    what = KINDS[made.form]
+    if made.form not in MODELS:
+        what = f"{ADAPTERS[made.kind or 'lora']} {what}"
     said = (
-        f"This is {KINDS[made.form]} ({', '.join(shape)}), made by mindprint {__version__} out of "
+        f"This is {what} ({', '.join(shape)}), made by mindprint {__version__} out of "
         f"{several(len(source.entries), 'adapter')}{by} over {code(_named(source))}."
     )
     left = []
@@ -99,6 +108,11 @@ def _checks(made: Made, checked: Checked) -> list[str]:
         held = made.quantize is None
         parts += [_how(checked, held), markdown(_verified(checked, held))]
         parts += [paragraph(sentence(note)) for note in checked.notes]
+    elif _own(made):
+        parts.append(
+            "mindprint opened this folder again and compared its logits with those of the run's "
+            "own model; no other library reads it."
+        )
     else:
         parts.append(
             "No library opened this folder, and what it holds was not compared with the run's own "
@@ -256,7 +270,9 @@ def _ledger(source: Source) -> list[str]:
 
 def _limits(source: Source, made: Made, checked: Checked, result: Result | None) -> list[str]:
     found = []
-    if not checked.verified:
+    if _own(made):
+        found.append("It is in a form of mindprint's own, which no other library reads.")
+    elif not checked.verified:
         found.append("No library opened this export: nothing of it was verified.")
     else:
         found.append(
@@ -264,7 +280,7 @@ def _limits(source: Source, made: Made, checked: Checked, result: Result | None)
             "prompts of this machine; another device or version rounds otherwise."
         )
     if made.form not in MODELS:
-        done = "Verified on" if checked.verified else "Made for"
+        done = "Verified on" if checked.verified or _own(made) else "Made for"
         found.append(f"{done} the base named above, and no other.")
     for one in source.inputs.dropped:
         names = ", ".join(f"`{topic}`" for topic in one.topics)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from backends import text_part
 from backends.model_files import read_config
 from mindprint.errors import Exit, MindprintError
 from mindprint.export.exact import Exact, Ground, distance
@@ -46,6 +47,12 @@ of the effect was measured."""
 STORED = Leeway(effect=0.0, logits=2e-2)
 """Arithmetic of 16 bits: some parts in 256 in each layer. Only what adapters that change nothing
 at all are held to."""
+
+
+WHOLE = (
+    "plain {} opens the whole vision-language model, whose layers go by other names than those of "
+    "the text part, which was trained"
+)
 
 
 class ExportRefused(MindprintError):
@@ -132,7 +139,8 @@ def verify(
     Raises WitnessFailed for one that does not open it. What the limits say is `check_bound`'s.
     """
     here, rounded = installed(), rounded or Rounded()
-    family = str(read_config(ground.source.base)["model_type"])
+    config = read_config(ground.source.base)
+    family, part = str(config["model_type"]), text_part.kind(config)
     verified: list[Verified] = []
     unverified: dict[str, str] = {}
     for framework in frameworks:
@@ -140,6 +148,8 @@ def verify(
             unverified[framework] = "left out with `--unverified`"
         elif not here[framework].ok:
             unverified[framework] = here[framework].reason
+        elif part is not None:
+            unverified[framework] = WHOLE.format(framework)
         else:
             exact = ground.exact
             ground.say(f"opening it with plain {framework} in a fresh process")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from backends import text_part
+from backends.model_files import read_config
 from mindprint.disk.whole import write_folder
 from mindprint.errors import ConfigError, MindprintError
 from mindprint.export import tensors
@@ -19,6 +21,18 @@ from mindprint.rundir import check_place
 CARD = "README.md"
 TEXT_BYTES = 64 << 20
 """Room for the tokenizer's files and the card beside the weights."""
+
+
+def check_base(source: Source, asked: Asked) -> None:
+    """Raises ConfigError for a whole model of a base of which one part alone was trained."""
+    config = read_config(source.base)
+    if FORMS[asked.to].model and text_part.kind(config) is not None:
+        raise ConfigError(
+            f"the base is a vision-language model (`{config['model_type']}`) whose text part was "
+            "trained, and a whole model is written of a text model alone",
+            where="--to",
+            hint="export what was trained: `--to adapter`",
+        )
 
 
 class Exported(Frozen):

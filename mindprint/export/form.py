@@ -18,28 +18,32 @@ from mindprint.export.witness import Framework
 from mindprint.report.scores import Frozen
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+Kind = Literal["lora", "dora", "lslora"]
 DTYPES: tuple[DType, ...] = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Asked:
     """`rank`: of an adapter, None for the exact one; `dtype`: of a model's weights, `auto` as the
-    base has them; `quantize`: bits."""
+    base has them; `quantize`: bits; `least_squares`: a line in the place of each spline of an
+    LS-LoRA."""
 
     to: str
     rank: int | None = None
     dtype: DType = "auto"
     quantize: int | None = None
+    least_squares: bool = False
 
 
 class Made(Frozen):
-    """What was written. `dtype`: of its weights; `rank`: of an adapter; `weight_error`: norm of
-    what was lost to rounding (or cut off by `--rank`) over the norm of the change, on the weights;
-    `layers`: how many are changed. `notes`: what is to be said of it; `figures`: what a form
-    measured besides, fit for JSON."""
+    """What was written. `dtype`: of its weights; `kind`, `rank`: of an adapter; `weight_error`:
+    norm of what was lost to rounding (or cut off by `--rank`) over the norm of the change, on the
+    weights; `layers`: how many are changed. `notes`: what is to be said of it; `figures`: what a
+    form measured besides, fit for JSON."""
 
     form: str
     dtype: str
+    kind: Kind | None = None
     rank: int | None = None
     quantize: int | None = None
     weight_error: float = 0.0

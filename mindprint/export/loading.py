@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 from mindprint.export.form import Made
 from mindprint.export.source import Source
@@ -20,7 +21,9 @@ WHERE = "Run in this folder:"
 def loading(source: Source, made: Made, renderer: Renderer) -> str:
     """Markdown. The prompt is spelt out, as it is trained: nothing is left to a template's
     options. An adapter's base goes by the name that the run gave it."""
-    if made.form == "ollama":
+    if made.kind == "lslora":
+        lines, language = _mindprint(source), "sh"
+    elif made.form == "ollama":
         name = re.sub(r"[^a-z0-9]+", "-", source.run.path.name.lower()).strip("-") or "model"
         lines, language = [f"ollama create {name} -f Modelfile", f"ollama run {name}"], "sh"
     elif made.form in ("mlx", "mlx-adapter"):
@@ -30,6 +33,15 @@ def loading(source: Source, made: Made, renderer: Renderer) -> str:
     fenced = block("\n".join(lines))
     fence = fenced[: fenced.index("\n")]
     return f"{WHERE}\n\n{fence}{language}{fenced.removeprefix(fence)}"
+
+
+def _mindprint(source: Source) -> list[str]:
+    """An LS-LoRA, which is read by the package that trained it."""
+    base = shlex.quote(source.inputs.called)
+    return [
+        f"mindprint adopt . --model {base} --out run  # the base model, or the path of its folder",
+        "mindprint chat run",
+    ]
 
 
 def _torch(source: Source, made: Made, renderer: Renderer) -> list[str]:

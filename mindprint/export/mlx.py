@@ -6,15 +6,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from backends import packed_files
 from backends.mlx_conversion import GROUPS, Conversion, Converted, quantizable
-from backends.weight_files import headers
 from backends.witnessing import NOT_HERE
 from mindprint.disk.room import check_room
 from mindprint.errors import ConfigError
-from mindprint.export import merged, tensors
+from mindprint.export import bends, merged, tensors
 from mindprint.export.checked import Checked, ExportRefused, check_bound, percentage, verify
 from mindprint.export.exact import Ground
 from mindprint.export.form import FORMS, Asked, Done, Made
+from mindprint.export.merged import Merge
+from mindprint.export.plain import Plain, plain
 from mindprint.export.probes import PLAIN
 from mindprint.export.quiz import QuizEffect, told
 from mindprint.export.witness import (
@@ -43,21 +45,30 @@ def export_mlx(ground: Ground, asked: Asked, folder: Path) -> Done:
     _check_mlx()
     quizzes = _quizzes(ground) if asked.quantize is not None else None
     check_room(folder, 2 * tensors.size_of(ground.source.base, asked.dtype))
+    with plain(ground, folder) as base:
+        merge, converted = _made(ground, base, asked, folder)
+        checked = verify(ground, folder, frameworks=FORMS["mlx"].opened, rounded=merge.rounded)
+        if quizzes is None:
+            check_bound(checked, folder, lambda: merged.advice(ground, merge, checked))
+    made = bends.told(merge.made, merge.taken, checked)
+    if quizzes is None:
+        return made, checked
+    return _quantized(made, asked, converted, checked, _asked(ground, quizzes, folder)), checked
+
+
+def _made(ground: Ground, base: Plain, asked: Asked, folder: Path) -> tuple[Merge, Converted]:
+    """The model in mlx-lm's form in `folder`, merged beside it first."""
     source, target = folder / "merged", folder / "converted"
     source.mkdir()
-    made, folded = merged.write_model(ground, source, asked)
+    merge = merged.write_model(ground, base, source, asked)
     ground.say("converting it with plain mlx-lm in a fresh process")
-    converted = _converted(Conversion(source, target, made.dtype, asked.quantize))
+    converted = _converted(Conversion(source, target, merge.made.dtype, asked.quantize))
     shutil.rmtree(source)
     for file in target.iterdir():
         file.rename(folder / file.name)
     target.rmdir()
     _check_tokenizer(ground.renderer, folder)
-    checked = verify(ground, folder, frameworks=FORMS["mlx"].opened, rounded=merged.rounding(made))
-    if quizzes is None:
-        check_bound(checked, folder, lambda: merged.advice(ground, made, folded, checked))
-        return made, checked
-    return _quantized(made, asked, converted, checked, _asked(ground, quizzes, folder)), checked
+    return merge, converted
 
 
 def _check_mlx() -> None:
@@ -70,7 +81,7 @@ def _quizzes(ground: Ground) -> Quizzes:
     """What the effect of quantizing will be measured on. Raises ConfigError where there is none,
     or nothing of the model can be quantized."""
     source = ground.source
-    if not quantizable(held.shape for held in headers(source.base).values()):
+    if not quantizable(one.shape for one in packed_files.weights(source.base).values()):
         raise ConfigError(
             f"no layer of this model can be quantized: none has rows of a multiple of {min(GROUPS)}"
             " weights",
@@ -137,7 +148,7 @@ def _quantized(
 ) -> Made:
     """What was made, with what quantizing did to it."""
     sized = f"quantized to {asked.quantize} bits in groups of {converted.group}"
-    notes = [f"{sized}: {converted.bits_per_weight:.2f} bits per weight"]
+    notes = [*made.notes, f"{sized}: {converted.bits_per_weight:.2f} bits per weight"]
     if converted.left:
         shown = ", ".join(f"`{path}`" for path in converted.left[:3])
         more = f" and {len(converted.left) - 3} more" if len(converted.left) > 3 else ""
@@ -152,6 +163,7 @@ def _quantized(
         )
     notes += told(effect)
     figures = {
+        **made.figures,
         "group_size": converted.group,
         "bits_per_weight": converted.bits_per_weight,
         "not_quantized": list(converted.left),

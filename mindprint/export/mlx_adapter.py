@@ -8,12 +8,12 @@ from pathlib import Path
 from backends import mlx_files
 from backends.model_files import read_config
 from mindprint.errors import ConfigError
-from mindprint.export.adapter import advice, cut, fold, made
+from mindprint.export.adapter import One, advice, fold, made
 from mindprint.export.checked import Checked, check_bound, verify
 from mindprint.export.exact import Ground
-from mindprint.export.folded import Folded
 from mindprint.export.form import FORMS, Asked, Done
 from mindprint.export.model_config import GEMMA, with_both_spellings
+from mindprint.export.plain import plain
 
 SPELLINGS = ("rope_theta", "rope_local_base_freq", "rope_scaling", "partial_rotary_factor")
 LLAMA = {"rope_theta": 10_000.0}
@@ -32,23 +32,25 @@ def write(ground: Ground, asked: Asked, folder: Path) -> Done:
     """Raises ExportRefused where plain mlx-lm loses more than the bound of the adapters' effect."""
     source = ground.source
     config = read_config(source.base)
-    folded = fold(ground, asked)
-    layers = config.get("num_hidden_layers")
+    layers = (config.get("text_config") or config).get("num_hidden_layers")
     if not isinstance(layers, int):
         where = str(source.base / "config.json")
         raise ConfigError("the model's config names no number of layers", where=where)
-    mlx_files.write(folder, folded.spec, folded.tensors, base=source.inputs.called, layers=layers)
-    checked = verify(ground, source.base, folder, FORMS[asked.to].opened, cut(folded))
+    with plain(ground, folder) as base:
+        one = fold(ground, asked, base)
+        spec, held = one.held
+        mlx_files.write(folder, spec, held, base=source.inputs.called, layers=layers)
+        checked = verify(ground, base.folder, folder, FORMS[asked.to].opened, one.cut)
     odd = unread(config)
 
     def instead() -> str:
         # A rank that was cut is the likelier cause, and the nearer way out.
-        ranked = advice(ground, asked, folded)
-        return ranked if folded.error else _whole(odd) if odd else ranked
+        ranked = advice(ground, asked, one)
+        return ranked if one.kept.error or one.taken.fit else _whole(odd) if odd else ranked
 
     check_bound(checked, folder, instead)
-    done = made(asked, folded, checked)
-    if odd and not _seen(checked, folded):
+    done = made(asked, one, base, checked)
+    if odd and not _seen(checked, one):
         done = done.model_copy(update={"notes": (*done.notes, f"not ruled out: {odd}")})
     return done, checked
 
@@ -76,7 +78,9 @@ def _whole(odd: str) -> str:
     return f"{odd}: export a whole model, `--to mlx` or `--to merged`, whose config says it twice"
 
 
-def _seen(checked: Checked, folded: Folded) -> bool:
+def _seen(checked: Checked, one: One) -> bool:
     """Whether mlx-lm was held so close that a rope of its own would have been seen."""
-    exact = not folded.error and bool(checked.verified)
-    return exact and all(one.dtype == "float32" and one.measurable for one in checked.verified)
+    exact = one.cut.exact and bool(checked.verified)
+    return exact and all(
+        found.dtype == "float32" and found.measurable for found in checked.verified
+    )

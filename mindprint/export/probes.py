@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ POSITIONS = 64
 ASKED = 8
 MAX_TOKENS = 48
 ANSWERS = "answers.jsonl"
+FITTED = 64
+"""Questions at most that an LS-LoRA's splines are fitted to."""
 PLAIN = (
     "Who are you, and what is your work?",
     "What do you know that few others know?",
@@ -51,11 +54,7 @@ class Probes:
 def probes(source: Source, renderer: Renderer) -> Probes:
     """Questions evenly spread over the topics whose adapters are exported. Raises Damaged."""
     asked = {topic: _questions(source, topic) for topic in source.topics}
-    held = [text for texts in asked.values() for text in texts]
-    count = min(ASKED, len(held))
-    texts = [held[place * len(held) // count] for place in range(count)] or list(PLAIN)
-    rows = [tuple(renderer.prompt(question(source.inputs.system, text))) for text in texts]
-    rows.sort(key=len)
+    rows = _rendered(source, renderer, [text for texts in asked.values() for text in texts], ASKED)
     measured = total = 0
     while total < POSITIONS:
         if measured == len(rows):  # few and short ones: asked again, which compares no less
@@ -64,6 +63,23 @@ def probes(source: Source, renderer: Renderer) -> Probes:
         measured += 1
     topics = tuple(topic for topic, texts in asked.items() if texts)
     return Probes(tuple(rows), measured, renderer.stop_ids, MAX_TOKENS, topics)
+
+
+def fitting(source: Source, renderer: Renderer) -> list[tuple[int, ...]]:
+    """Token ids of the questions that splines are fitted to, shortest first. Raises Damaged."""
+    held = [text for topic in source.topics for text in _questions(source, topic)]
+    return _rendered(source, renderer, held, FITTED)
+
+
+def _rendered(
+    source: Source, renderer: Renderer, held: Sequence[str], most: int
+) -> list[tuple[int, ...]]:
+    """At most so many of the questions, evenly spread, as in training; plain ones where there are
+    none."""
+    count = min(most, len(held))
+    texts = [held[place * len(held) // count] for place in range(count)] or list(PLAIN)
+    rows = [tuple(renderer.prompt(question(source.inputs.system, text))) for text in texts]
+    return sorted(rows, key=len)
 
 
 def _questions(source: Source, topic: str) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends import model_files, peft_files
+from backends.chain import Held
 from backends.errors import ModelError
 from mindprint import ledger as ledgers
 from mindprint.errors import ConfigError
-from mindprint.export.folded import Held
 from mindprint.inputs import Inputs, read_inputs
 from mindprint.ledger import Entry, Ledger
 from mindprint.rundir import RunDir
@@ -91,7 +91,8 @@ def _base(run: Path, inputs: Inputs, ledger: Ledger, model: str | None) -> Path:
     except ModelError as error:
         hint = "name where it lies now with `--model PATH`"
         raise ModelError(error.what, where=error.where, hint=error.hint or hint) from error
-    found = model_files.model_id(folder)
+    asked = inputs.begun().config.model.quantization
+    found = model_files.model_id(folder, asked, inputs.backend)
     if found != ledger.model_id:
         hint = "a run's adapters belong to the model they were made on"
         raise Differs(run, [Difference(MODEL, ledger.model_id[:12], found[:12])], hint)

@@ -6,7 +6,7 @@ Memory is bounded by a block and an adapter's factors, whatever the size of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,12 +15,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import packed_files
+from backends.chain import Rows, Wide
 from backends.errors import AdapterError
 from backends.lora import name_a, name_b, paths_of
+from backends.model_files import own_names
 from backends.peft_files import check
-from backends.weight_files import INDEX, WHOLE, Held, headers, shards, span
+from backends.weight_files import FLOATS, INDEX, WHOLE, Held, headers, shards, span
 from mindprint.export.folded import Folded
-from mindprint.export.numbers import BYTES, DTYPES, KINDS, Wide, rounded, widened
+from mindprint.export.numbers import BYTES, DTYPES, KINDS, rounded, widened
 
 BLOCK = 1 << 22
 """Numbers of a tensor that are worked on at once: 32 MB in float64."""
@@ -42,10 +45,29 @@ def kinds_of(held: Mapping[str, Held], dtype: str) -> dict[str, str]:
 
 
 def size_of(folder: Path, dtype: str) -> int:
-    """Bytes of the weights of `folder` in `dtype`, off the headers."""
+    """Bytes of the weights of `folder` in `dtype`, off the headers; of packed ones once they are
+    unpacked, which under `auto` is in float32."""
+    total = 0
+    for one in packed_files.weights(folder).values():
+        kind = KINDS.get(dtype, one.dtype)
+        total += prod(one.shape) * BYTES.get(kind, BYTES["F32"])
+    return total
+
+
+def rows_of(folder: Path) -> Rows:
+    """The rows of a layer's weight off the files, float64, a block at a time. Raises AdapterError,
+    by name, for a layer that they do not hold as plain numbers."""
     held = headers(folder)
-    kinds = kinds_of(held, dtype)
-    return sum(prod(one.shape) * BYTES[kinds[name]] for name, one in held.items())
+    names = own_names(folder, held)
+
+    def rows(path: str) -> Iterator[Wide]:
+        own = f"{path}.weight"
+        name = own if own in held else names.get(own, own)
+        if name not in held or len(held[name].shape) != 2 or held[name].dtype not in FLOATS:
+            raise _unheld(folder, [path])
+        return _rows(name, held[name])
+
+    return rows
 
 
 def check_layers(folder: Path, folded: Folded) -> None:
@@ -53,30 +75,23 @@ def check_layers(folder: Path, folded: Folded) -> None:
     held = headers(folder)
     odd = [path for path in paths_of(folded.tensors) if f"{path}.weight" not in held]
     if odd:
-        more = f", and {len(odd) - 3} more" if len(odd) > 3 else ""
-        raise AdapterError(
-            f"the model's files hold no weight of {', '.join(f'`{path}`' for path in odd[:3])}"
-            f"{more}",
-            where=str(folder),
-            hint="export the adapters themselves: `--to adapter`",
-        )
+        raise _unheld(folder, odd)
     shapes = {name.removesuffix(".weight"): one.shape for name, one in held.items()}
     check(folded.spec, folded.tensors, {p: (s[0], s[1]) for p, s in shapes.items() if len(s) == 2})
 
 
-def write(folder: Path, folded: Folded, out: Path, dtype: str) -> Written:
-    """The weights of `folder` plus the change of `folded` into `out`, in as many files. Raises
-    OutOfRange."""
+def write(folder: Path, folded: Folded, out: Path, dtype: str, like: Path | None = None) -> Written:
+    """The weights of `folder` with the change of `folded` into `out`, in as many files as `like`
+    has, or `folder` itself. Raises OutOfRange."""
     held = headers(folder)
     kinds = kinds_of(held, dtype)
-    files = shards(folder)
+    parts = _parts(held, like or folder)
     changed = set(paths_of(folded.tensors))
     lost = whole = 0.0
     names: dict[str, str] = {}
-    for number, file in enumerate(files, 1):
-        called = WHOLE if len(files) == 1 else f"model-{number:05}-of-{len(files):05}.safetensors"
+    for number, inside in enumerate(parts, 1):
+        called = WHOLE if len(parts) == 1 else f"model-{number:05}-of-{len(parts):05}.safetensors"
         # Larger numbers first, so that every tensor is aligned.
-        inside = [name for name, one in held.items() if one.file == file]
         inside.sort(key=lambda name: (-BYTES[kinds[name]], name))
         names |= dict.fromkeys(inside, called)
         with (out / called).open("wb") as stream:
@@ -87,11 +102,26 @@ def write(folder: Path, folded: Folded, out: Path, dtype: str) -> Written:
                         lost, whole = lost + error, whole + delta
                 else:
                     _copied(stream, name, held[name], kinds[name])
-    if len(files) > 1:
+    if len(parts) > 1:
         total = sum(prod(held[name].shape) * BYTES[kinds[name]] for name in names)
-        tree = {"metadata": {"total_size": total}, "weight_map": dict(sorted(names.items()))}
-        (out / INDEX).write_text(json.dumps(tree, indent=2) + "\n", "utf-8")
+        write_index(out, names, total)
     return Written(_ratio(lost, whole), len(changed), _most(kinds, changed))
+
+
+def copy(names: Collection[str], held: Mapping[str, Held], file: Path) -> None:
+    """Tensors of `held` as they are, into a file of their own."""
+    kinds = {name: held[name].dtype for name in names}
+    inside = sorted(names, key=lambda name: (-BYTES[kinds[name]], name))
+    with file.open("wb") as stream:
+        stream.write(_header(inside, held, kinds))
+        for name in inside:
+            _copied(stream, name, held[name], kinds[name])
+
+
+def write_index(folder: Path, names: Mapping[str, str], size: int) -> None:
+    """`names`: tensor name -> its file; `size`: of them all in bytes."""
+    tree = {"metadata": {"total_size": size}, "weight_map": dict(sorted(names.items()))}
+    (folder / INDEX).write_text(json.dumps(tree, indent=2) + "\n", "utf-8")
 
 
 def loss(folder: Path, folded: Folded, dtype: str) -> float:
@@ -121,17 +151,26 @@ def _changed(
 
 
 def _sums(name: str, held: Held, folded: Folded) -> Iterator[tuple[Wide, Wide]]:
-    """Blocks of rows of (the stored weight + its change, the change), in float64."""
+    """Blocks of rows of (the stored weight with its change, the change), in float64."""
     path = name.removesuffix(".weight")
     a = folded.tensors[name_a(path)].astype(np.float64) * folded.spec.scale
     b: NDArray[np.float32] = folded.tensors[name_b(path)]
-    columns = held.shape[1]
+    c = folded.c.get(path)
     first = 0
-    for data in _blocks(name, held, max(1, BLOCK // columns) * columns):
-        base = widened(data, held.dtype).reshape(-1, columns)
-        delta = b[first : first + len(base)].astype(np.float64) @ a
+    for base in _rows(name, held):
+        rows = slice(first, first + len(base))
+        delta = b[rows].astype(np.float64) @ a
+        if c is not None:
+            delta += (c[rows, None] - 1.0) * base
         yield base + delta, delta
         first += len(base)
+
+
+def _rows(name: str, held: Held) -> Iterator[Wide]:
+    """A matrix by blocks of rows, in float64."""
+    columns = held.shape[1]
+    for data in _blocks(name, held, max(1, BLOCK // columns) * columns):
+        yield widened(data, held.dtype).reshape(-1, columns)
 
 
 def _copied(stream: BinaryIO, name: str, held: Held, kind: str) -> None:
@@ -150,7 +189,20 @@ def _blocks(name: str, held: Held, count: int) -> Iterator[bytes]:
             yield stream.read(min(count * BYTES[held.dtype], end - place))
 
 
-def _header(names: list[str], held: Mapping[str, Held], kinds: Mapping[str, str]) -> bytes:
+def _parts(held: Mapping[str, Held], like: Path) -> list[list[str]]:
+    """The tensors by file, as the files of `like` part them; what those do not name goes with the
+    last."""
+    files = shards(like)
+    known = headers(like)
+    place = {file: number for number, file in enumerate(files)}
+    found: list[list[str]] = [[] for _ in files]
+    for name in held:
+        at = place[known[name].file] if name in known else len(files) - 1
+        found[at].append(name)
+    return [inside for inside in found if inside]
+
+
+def _header(names: Sequence[str], held: Mapping[str, Held], kinds: Mapping[str, str]) -> bytes:
     tree: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
     for name in names:
@@ -161,6 +213,15 @@ def _header(names: list[str], held: Mapping[str, Held], kinds: Mapping[str, str]
     text = json.dumps(tree, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def _unheld(folder: Path, paths: Sequence[str]) -> AdapterError:
+    more = f", and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return AdapterError(
+        f"the model's files hold no weight of {', '.join(f'`{path}`' for path in paths[:3])}{more}",
+        where=str(folder),
+        hint="export the adapters themselves: `--to adapter`",
+    )
 
 
 def _ratio(lost: float, whole: float) -> float:

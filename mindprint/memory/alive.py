@@ -25,13 +25,15 @@ class Kept:
     `keys` as wide as all query heads and all key heads, `inner` as wide as the feed-forward layer,
     `adapted` as wide as the inputs of layers with an adapter, and `scores` [heads, query, key]
     matrices. While one layer works, `passing` arrays of its inner width and `passing_scores`
-    matrices more are alive. Under a causal mask `queries_at_once` weigh the keys up to the last of
-    them, 0 where every key is weighed. At the head: `logits` float32 arrays of a block of at most
-    `block` bytes on the CPU and `device_block` elsewhere, and `states` float32 arrays of
-    [positions, hidden]. `held`: the share that the allocator keeps beside what is asked of it, and
-    `least` bytes that the first step takes whatever its size: kernels' own room, and code.
-    `scattered`: where activations are computed again, the share of what layers would keep that
-    lies freed between what is in use; main memory does not get it back.
+    matrices more are alive, and `bending` of that width in float32 where a spline works. Under a
+    causal mask `queries_at_once` weigh the keys up to the last of them, 0 where every key is
+    weighed. At the head: `logits` float32 arrays of a block of at most `block` bytes on the CPU and
+    `device_block` elsewhere, and `states` float32 arrays of [positions, hidden]. `held`: the share
+    that the allocator keeps beside what is asked of it, and `least` bytes that the first step takes
+    whatever its size: kernels' own room, and code.
+    `bent`: how many times over the CPU was measured to hold what goes into a spline. `scattered`:
+    where activations are computed again, the share of what layers would keep that lies freed
+    between what is in use; main memory does not get it back.
     """
 
     hidden: float
@@ -50,6 +52,8 @@ class Kept:
     held: float
     least: int
     scattered: float
+    bending: float
+    bent: float
 
 
 KEPT = {
@@ -70,6 +74,8 @@ KEPT = {
         held=0.12,
         least=50 * MIB,
         scattered=0.3,
+        bending=1,
+        bent=2,
     ),
     "mlx": Kept(
         hidden=3,
@@ -88,6 +94,8 @@ KEPT = {
         held=0.1,
         least=10 * MIB,
         scattered=0.1,
+        bending=6,
+        bent=1,
     ),
 }
 
@@ -144,16 +152,25 @@ class Body:
     def _layer(self, work: Work, inner: int) -> float:
         """What a layer leaves for the way back; its feed-forward part worked on `inner` tokens."""
         kept, shape, size = KEPT[self.backend], self.shape, BYTES[self.dtype]
-        adapted = kept.adapted * self.acting[0].inputs / shape.layers
+        adapted = (kept.adapted * self.acting[0].inputs + self._outputs()) / shape.layers
         wide = kept.hidden * shape.hidden + kept.queries * shape.queries + kept.keys * shape.keys
         arrays = work.tokens * (wide + adapted) + inner * kept.inner * shape.inner
         return size * (arrays + kept.scores * self._scores(work))
 
+    def _outputs(self) -> float:
+        """Widths of the arrays that adapters keep of what layers give: DoRA of all that its
+        magnitudes scale, while they train; LS-LoRA of what goes into its spline, frozen too."""
+        bent = sum(one.outputs for one in self.acting if one.kind == "lslora")
+        scaled = self.acting[0].outputs if self.acting[0].kind == "dora" else 0
+        return scaled + bent * (KEPT[self.backend].bent if self.on_cpu else 1)
+
     def _passing(self, work: Work) -> float:
         """What is alive beside that while a layer works."""
         kept, shape, size = KEPT[self.backend], self.shape, BYTES[self.dtype]
-        wide = work.tokens * kept.passing * max(shape.inner, shape.queries)
-        return size * (wide + kept.passing_scores * self._scores(work))
+        widest = work.tokens * max(shape.inner, shape.queries)
+        arrays = kept.passing * widest + kept.passing_scores * self._scores(work)
+        bends = any(one.kind == "lslora" for one in self.acting)
+        return size * arrays + (FLOAT * kept.bending * widest if bends else 0.0)
 
     def _scores(self, work: Work) -> float:
         """Pairs of query and key that are weighed in a layer, of all heads."""

@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from backends.packed_files import weights
+from mindprint.adapter import spec_of
 from mindprint.config import Config
 from mindprint.evals.lengths import FEW_SHOT
 from mindprint.footprint import Sizes, read_sizes
+from mindprint.handoff import PLAIN, handoff_of
+from mindprint.ledger import Handoff
 from mindprint.memory.alive import Body
 from mindprint.memory.baseline import framework
+from mindprint.memory.packed import Packed
 from mindprint.memory.shape import Factors, Shape, factors, read_shape
 from mindprint.memory.work import (
     Work,
@@ -68,20 +73,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a plan on a place. `limit`: rows count as cut to so many tokens, None as they are."""
+    """Of a plan on a place. `limit`: rows count as cut to so many tokens, None as they are;
+    `packed`: the weights that are not plain numbers."""
 
     plan: Plan
     config: Config
     place: Place
     sizes: Sizes
     shape: Shape
+    packed: Packed = field(default_factory=Packed)
     limit: int | None = None
 
     @classmethod
     def of(cls, plan: Plan, config: Config, folder: Path, place: Place) -> Estimate:
         """Reads the headers of the model's files. Raises ModelError."""
         sizes = read_sizes(folder)
-        return cls(plan, config, place, sizes, read_shape(folder, sizes))
+        shape, asked = read_shape(folder, sizes), config.model.quantization
+        packed = Packed.planned(sizes, shape, place.backend, asked)
+        if asked == "none":
+            packed = Packed.stored(weights(folder), place.backend)
+        return cls(plan, config, place, sizes, shape, packed)
 
     def needs(self, checkpointed: Sequence[str] = ()) -> tuple[Need, ...]:
         """Every part's, with `checkpointed` stages trained with gradient checkpointing."""
@@ -96,7 +107,7 @@ class Estimate:
 
     def evaluation(self) -> Need:
         """Questions answered, references and choices weighed: what takes most of all calls."""
-        body, asked, section = self._body("sft"), self.plan.asked, self.config.eval
+        body, asked, section = self.body("sft"), self.plan.asked, self.config.eval
         rows = sorted(asked.weighed, reverse=True)[:DECODED]
         most = sorted((weighed for _, weighed in asked.weighed), reverse=True)[:DECODED]
         width = max((tokens for tokens, _ in rows), default=0)
@@ -110,7 +121,7 @@ class Estimate:
 
     def stage(self, kind: StageKind, *, checkpointing: bool = False) -> Need:
         """The heaviest batch of all stages of a kind, DPO's reference among them."""
-        work, body = self.work(kind), self._body(kind)
+        work, body = self.work(kind), self.body(kind)
         passes = body.step(work, checkpointing=checkpointing)
         if kind == "dpo":
             passes = max(passes, body.forward(work))
@@ -131,39 +142,58 @@ class Estimate:
     def _need(self, part: str, passes: int, times: int) -> Need:
         """`times`: how often the adapter that trains is there, with all that belongs to it."""
         own = self.training("dpo" if part == "dpo" else "sft")
-        beside = sum(one.bytes for one in self._frozen(part))
+        beside = sum(one.bytes for one in self.frozen(part, self.last))
         held = self.plan.footprint.past if self.plan.footprint is not None else 0
         return Need(
             part=part,
             framework=framework(self.place.backend) if self.place.in_main_memory else 0,
-            weights=self.shape.weights(self.place.dtype),
+            weights=self.packed.weights(self.shape.parameters, self.place.dtype),
             adapters=times * own.bytes + beside + held,
-            passes=passes,
+            passes=passes + self.packed.unpacked(self.place.dtype),
         )
 
-    def _body(self, kind: StageKind) -> Body:
-        acting = (self.training(kind), *self._frozen(kind))
-        place = self.place
+    def body(self, kind: StageKind) -> Body:
+        """The model with all that acts as the last topic trains."""
+        place, acting = self.place, self.acting(kind, self.last)
         return Body(self.shape, acting, place.backend, place.dtype, place.in_main_memory)
 
     def training(self, kind: StageKind) -> Factors:
         """The adapter that trains in a kind of stage."""
-        config = self.config
-        if kind == "dpo" and config.dpo.adapter == "new":
-            rank = config.dpo.rank or config.adapter.rank
-            return factors(self.sizes, rank, config.dpo.targets or config.adapter.targets)
-        return factors(self.sizes, config.adapter.rank, config.adapter.targets)
+        own = kind == "dpo" and self.config.dpo.adapter == "new"
+        return factors(self.sizes, spec_of(self.config, "dpo" if own else "sft"))
 
-    def _frozen(self, part: str) -> tuple[Factors, ...]:
-        """Adapters of earlier topics that act beside the one that trains, at the last topic; and
-        the topic's own where DPO trains another over it."""
-        own = self.training("sft")
-        over = (own,) if part == "dpo" and self.config.dpo.adapter == "new" else ()
-        merges = self.config.handoff == "auto" and self.place.dtype == "float32"
-        if merges or self.config.handoff in ("merge", "continue"):
+    def frozen(self, part: str, earlier: int) -> tuple[Factors, ...]:
+        """Adapters that act beside the one that trains when `earlier` topics are over, those of
+        another run left out; the topic's own among them where DPO trains another over it."""
+        own, two = self.training("sft"), self.config.dpo.adapter == "new" and "dpo" in self.kinds
+        over = (own,) if part == "dpo" and two else ()
+        if self.handoff != "stack":
             return over
-        each = (own, self.training("dpo")) if over else (own,)
-        return (*over, *each * (len(self.plan.lessons) - 1))
+        each = (own, self.training("dpo")) if two else (own,)
+        return (*over, *each * earlier)
+
+    @property
+    def handoff(self) -> Handoff:
+        """How earlier topics are carried here."""
+        quantization = "packed" if self.packed.numbers else PLAIN
+        past = ("lslora",) * self._branches
+        return handoff_of(self.config, self.place.dtype, quantization, past)
+
+    def acting(self, kind: StageKind, earlier: int) -> tuple[Factors, ...]:
+        """All that acts in a stage, the adapter that trains first; of another run's adapters the
+        LS-LoRA, which are branches of their own, as if they were shaped as this run's."""
+        own = self.training("sft")
+        theirs = replace(own, kind="lslora", norms=0)
+        return (self.training(kind), *self.frozen(kind, earlier), *(theirs,) * self._branches)
+
+    @property
+    def _branches(self) -> int:
+        return self.plan.footprint.branches if self.plan.footprint is not None else 0
+
+    @property
+    def last(self) -> int:
+        """Topics that are over when the last one trains."""
+        return max(0, len(self.plan.lessons) - 1)
 
 
 def _tokens(work: Work) -> int:

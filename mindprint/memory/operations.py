@@ -1,7 +1,8 @@
 """Floating-point operations of a run's training steps, counted from shapes and planned rows.
 
 A product of [m, k] and [k, n] is 2 m k n. Padding does not count, nor do normalisation, softmax,
-activations, the optimizer and adapters of earlier topics: they are few beside the products.
+activations, splines and the optimizer: they are few beside the products. Adapters of earlier topics
+count where they are stacked, as many as there are when each topic trains.
 """
 
 from __future__ import annotations
@@ -47,41 +48,58 @@ def of_pair(pair: Pair) -> Tokens:
     return sum(answers, _text(0, start, 0))
 
 
-def forward(shape: Shape, adapter: Factors, tokens: Tokens) -> int:
-    """Without gradients; the adapter acts. The last layer's positions that nobody reads leave out
-    all that follows its attention."""
-    return _layers(shape, tokens) + _head(shape, tokens) + 2 * adapter.numbers * tokens.fed
+def forward(shape: Shape, adapter: Factors, tokens: Tokens, past: Iterable[Factors] = ()) -> int:
+    """Without gradients; the adapter acts, and so do those of the `past`. The last layer's
+    positions that nobody reads leave out all that follows its attention."""
+    acting = adapter.numbers + sum(one.numbers for one in past)
+    return _layers(shape, tokens) + _head(shape, tokens) + 2 * acting * tokens.fed
 
 
-def step(shape: Shape, adapter: Factors, tokens: Tokens, *, checkpointing: bool = False) -> int:
+def step(
+    shape: Shape,
+    adapter: Factors,
+    tokens: Tokens,
+    past: Iterable[Factors] = (),
+    *,
+    checkpointing: bool = False,
+) -> int:
     """Forward and back. The base is frozen: on the way back its layers need the gradient of their
     inputs alone, and the first one's query, key and value layers not even that. Attention has two
-    products on the way and four back, the adapter's factors need both gradients."""
+    products on the way and four back, the adapter's factors need both gradients, those of the
+    `past` that of their inputs."""
     way, attention = _layers(shape, tokens), _attention(shape, tokens)
     spared = 2 * _into_attention(shape) * tokens.fed
     trained = 3 * 2 * adapter.numbers * tokens.fed
+    passed = 2 * 2 * sum(one.numbers for one in past) * tokens.fed
     again = way * (shape.layers - 1) // shape.layers if checkpointing else 0
-    return 2 * way + attention - spared + 2 * _head(shape, tokens) + trained + again
+    return 2 * way + attention - spared + 2 * _head(shape, tokens) + trained + passed + again
 
 
 def counted(estimate: Estimate, checkpointed: Sequence[StageKind] = ()) -> dict[StageKind, int]:
     """By kind, of a first attempt at every topic; DPO with its reference, once a pair."""
-    plan, config, shape = estimate.plan, estimate.config, estimate.shape
-    found: dict[StageKind, int] = {}
-    for kind in estimate.kinds:
-        adapter, saving = estimate.training(kind), kind in checkpointed
-        epochs = {stage.topic: stage.epochs for stage in plan.stages if stage.name == kind}
-        total = 0
-        for lesson in plan.lessons:
-            times = epochs.get(lesson.topic.id, 0)
-            if kind == "sft":
-                tokens = _sum(map(of_row, lesson.rows))
-            else:
-                tokens = _sum(map(of_pair, pairs_of(lesson, config)))
-                total += forward(shape, adapter, tokens) if times else 0
-            total += times * step(shape, adapter, tokens, checkpointing=saving)
-        found[kind] = total
-    return found
+    return {kind: _of_kind(estimate, kind, kind in checkpointed) for kind in estimate.kinds}
+
+
+def _of_kind(estimate: Estimate, kind: StageKind, saving: bool) -> int:
+    plan, shape = estimate.plan, estimate.shape
+    stages = {stage.topic: stage for stage in plan.stages if stage.name == kind}
+    section = estimate.config.sft if kind == "sft" else estimate.config.dpo
+    total = 0
+    for earlier, lesson in enumerate(plan.lessons):
+        stage = stages.get(lesson.topic.id)
+        if stage is None:
+            continue
+        adapter, *past = estimate.acting(kind, earlier)
+        passes = stage.steps * section.accumulate * (2 if saving else 1)
+        if kind == "sft":
+            tokens = _sum(map(of_row, lesson.rows))
+        else:
+            tokens = _sum(map(of_pair, pairs_of(lesson, estimate.config)))
+            total += forward(shape, adapter, tokens, past)
+            passes += -(-stage.rows // section.batch_size)
+        total += stage.epochs * step(shape, adapter, tokens, past, checkpointing=saving)
+        total += adapter.norms * passes
+    return total
 
 
 def _sum(several: Iterable[Tokens]) -> Tokens:

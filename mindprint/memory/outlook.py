@@ -9,6 +9,7 @@ from typing import Any
 from backends.contract import Choice
 from backends.room import Room
 from mindprint.errors import ConfigError
+from mindprint.memory.branches import Branches, branches
 from mindprint.memory.estimate import Estimate, Need
 from mindprint.memory.operations import counted
 from mindprint.memory.remedy import Command, Remedy, checkpoints, remedy
@@ -38,7 +39,7 @@ class TooLarge(ConfigError):
 class Outlook:
     """`needs` by part, with `checkpointed` stages; `room` is None where nobody tells it. `refused`:
     why the run is not begun. `operations`: floating-point ones of training, by kind of stage.
-    `engine`: who takes the steps; both figures are of native ones."""
+    `engine`: who takes the steps; both figures are of native ones. `branches`: LS-LoRA's past."""
 
     needs: tuple[Need, ...]
     checkpointed: tuple[StageKind, ...]
@@ -48,6 +49,7 @@ class Outlook:
     measured: bool
     operations: Mapping[StageKind, int] = field(default_factory=dict)
     engine: str = NATIVE
+    branches: Branches | None = None
 
     @property
     def largest(self) -> Need:
@@ -68,6 +70,8 @@ class Outlook:
             rows.append(("memory", "not measured", "estimates were held against CPUs alone"))
         if self.engine != NATIVE:
             rows.append(("memory", "of native steps", f"`{self.engine}` takes more of its own"))
+        if self.branches is not None:
+            rows.append(self.branches.line())
         return [*rows, *self._work()]
 
     def _work(self) -> Iterator[tuple[str, str, str]]:
@@ -80,7 +84,10 @@ class Outlook:
     def as_json(self) -> dict[str, Any]:
         room = None if self.room is None else {"bytes": self.room.size, "told": self.room.told}
         parts = [need.as_json() for need in self.needs]
-        return {"parts": parts, "room": room, "steps_of": NATIVE}
+        found = {"parts": parts, "room": room, "steps_of": NATIVE}
+        if self.branches is not None:
+            found["branches"] = self.branches.as_json()
+        return found
 
 
 def outlook(estimate: Estimate, room: Room | None) -> Outlook:
@@ -97,6 +104,7 @@ def outlook(estimate: Estimate, room: Room | None) -> Outlook:
         measured=estimate.place.in_main_memory,
         operations=counted(estimate, checkpointed),
         engine=estimate.config.run.engine,
+        branches=branches(estimate),
     )
 
 

@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mindprint.report import (
+    bend_figure,
+    bends,
     endings,
     figures,
     moments,
@@ -58,7 +60,8 @@ def environment() -> Environment:
         "ticked": ticked,
     }
     made.filters.update(filters)
-    parts = (endings, figures, moments, shifts, summary, tables, telling, voicing, words)
+    shown = (bend_figure, bends, figures, moments, shifts, summary, tables, telling, voicing)
+    parts = (*shown, endings, words)
     made.globals.update({part.__name__.rsplit(".", 1)[-1]: part for part in parts})
     made.globals["labels"] = words.LABELS
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mindprint.report import endings, summary, tables, telling
+from mindprint.report import bends, endings, summary, tables, telling
 from mindprint.report.inline import block, code, inline, paragraph
 from mindprint.report.markdown_voice import voice
 from mindprint.report.model import Result
@@ -50,6 +50,7 @@ def document(result: Result) -> str:
         *_kept(result),
         *_broken(result),
         *_training(result),
+        *_splines(result),
         *_data(result),
         *_reproduction(result),
         *_cost(result),
@@ -96,6 +97,16 @@ def _training(result: Result) -> Iterator[str]:
     if any(topic.stages for topic in result.topics):
         yield "## How it trained"
         yield markdown(stage_table(result))
+
+
+def _splines(result: Result) -> Iterator[str]:
+    table = bends.group_table(result)
+    if table.rows:
+        yield "## How the splines bent"
+        yield bends.BASIS
+        yield markdown(table)
+        if found := bends.told(result):
+            yield "\n".join(f"- {paragraph(line)}" for line in found)
 
 
 def _kept(result: Result) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mindprint.report.kept import Retained, Transfer
 from mindprint.report.scores import Difference, Figure, Frozen, Question, Score, StageName
+from mindprint.report.spline import SplinesRecord
 from mindprint.report.voice import Reading, VoiceRecord
 
 SCHEMA_VERSION = 2
@@ -20,7 +21,7 @@ class StageRecord(Frozen):
     """One stage as it was run. `curve`: (step, loss); `margins`: (step, mean margin), DPO only;
     `held_out_loss`: (epoch, loss), epochs from 1; `tokens`: all that went through the model;
     `stopped`: why it ended early; `failed`: why the whole topic is given up with it; the losses
-    are None where no step could be taken."""
+    are None where no step could be taken; `splines`: of an LS-LoRA, as the stage left them."""
 
     name: Literal["sft", "dpo"]
     attempt: int
@@ -43,6 +44,7 @@ class StageRecord(Frozen):
     verdict: str = ""
     curve: tuple[tuple[int, float], ...] = ()
     margins: tuple[tuple[int, float], ...] = ()
+    splines: SplinesRecord | None = None
 
 
 class DataRecord(Frozen):
@@ -135,7 +137,9 @@ class Result(Frozen):
     curriculum_note: str = ""
     model: ModelRecord
     choices: tuple[ChoiceRecord, ...]
-    config: dict[str, tuple[str | int | float | bool | tuple[str, ...] | None, str]]
+    config: dict[
+        str, tuple[str | int | float | bool | tuple[str, ...] | tuple[float, ...] | None, str]
+    ]
     topics: tuple[TopicRecord, ...]
     changes: dict[Figure, Difference] = Field(default_factory=dict)
     voice: VoiceRecord | None = None

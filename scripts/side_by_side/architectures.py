@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -45,19 +45,24 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 NAMES = tuple(_OWN)
 
+Kind = Literal["lora", "dora", "lslora"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 @dataclass(frozen=True)
 class Architecture:
     """`tied`: the output head is the embedding. `frozen`: DPO trains an adapter of its own over the
-    frozen one of SFT, and not that one on."""
+    frozen one of SFT, and not that one on. `kind`: of both adapters."""
 
     name: str
     tied: bool
     frozen: bool
+    kind: Kind = "lora"
 
     @property
     def title(self) -> str:
-        return f"{self.name}, {'tied' if self.tied else 'untied'}"
+        kind = "" if self.kind == "lora" else f", {self.kind}"
+        return f"{self.name}, {'tied' if self.tied else 'untied'}{kind}"
 
     @property
     def slides(self) -> bool:
@@ -86,9 +91,10 @@ class Architecture:
         return sum(parameter.numel() for parameter in model.parameters())
 
 
-def both_ways(name: str) -> tuple[Architecture, Architecture]:
+def both_ways(name: str, kind: Kind = "lora") -> tuple[Architecture, Architecture]:
     """An architecture with a head of its own, and with the embedding for a head."""
-    return Architecture(name, tied=False, frozen=True), Architecture(name, tied=True, frozen=False)
+    own = Architecture(name, tied=False, frozen=True, kind=kind)
+    return own, Architecture(name, tied=True, frozen=False, kind=kind)
 
 
 def _scaled(name: str, draws: Any, family: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from backends.contract import Params
 from backends.errors import ModelError
-from side_by_side.architectures import Architecture
+from side_by_side.architectures import Architecture, Kind
 from side_by_side.lessons import Lessons, draw
 from side_by_side.side import Side, go, logprobs, native, opened, trl
 
@@ -62,10 +62,11 @@ class Measured:
     refused: str = ""
     served: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    kind: Kind = "lora"
 
     @property
     def title(self) -> str:
-        return Architecture(self.name, self.tied, self.frozen).title
+        return Architecture(self.name, self.tied, self.frozen, self.kind).title
 
     @property
     def missed(self) -> list[str]:
@@ -81,7 +82,8 @@ class Measured:
 
 
 def measure(made: Architecture, steps: int, with_trl: bool) -> Measured:
-    """Both stages on both backends, and on PyTorch through TRL. Raises BackendUnavailable."""
+    """Both stages on both backends, and on PyTorch through TRL, whose trainers would leave out the
+    penalty of LS-LoRA and take it at one rate. Raises BackendUnavailable."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as made_in:
         folder = Path(made_in) / "model"
@@ -92,14 +94,17 @@ def measure(made: Architecture, steps: int, with_trl: bool) -> Measured:
             mlx = go("mlx", folder, made, lessons, steps, native)
         except ModelError as error:
             told = f"mlx: {error.what}"
-            return Measured(made.name, made.tied, made.frozen, parameters, {}, refused=told)
+            return Measured(
+                made.name, made.tied, made.frozen, parameters, {}, refused=told, kind=made.kind
+            )
         figures = compared(torch, mlx)
-        if with_trl:
+        if with_trl and made.kind != "lslora":
             figures |= witnessed(torch, go("torch", folder, made, lessons, steps, trl))
         return Measured(
             name=made.name,
             tied=made.tied,
             frozen=made.frozen,
+            kind=made.kind,
             parameters=parameters,
             figures=figures,
             fell=tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from backends.contract import (
     OptimizerSpec,
     Params,
     Session,
+    Spline,
 )
 from backends.engines import Course, Taken
 from mindprint.strategies.sequential import Sequential
@@ -30,6 +31,9 @@ LONGEST = 128
 SFT = Objective("sft")
 SFT_ADAPTER = AdapterSpec(rank=8, alpha=16.0, seed=11)
 DPO_ADAPTER = AdapterSpec(rank=4, alpha=8.0, targets=("o_proj", "down_proj"), seed=12)
+SFT_SPLINE = Spline(low=-0.5, high=0.5)
+DPO_SPLINE = Spline(7, -0.2, 0.4, interpolation="soft", outside="clamp", rate=3.0)
+"""All that a spline can be, on grids that the adapters' outputs leave."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def go(
     session = opened(backend, folder)
     try:
         before = logprobs(session, lessons)
-        session.adapters.add(SFT_ADAPTER, "sft")
+        session.adapters.add(of_kind(SFT_ADAPTER, made, SFT_SPLINE), "sft")
         sft = train(session, SFT, sft_steps(lessons, steps))
         begin_dpo(session, made)
         dpo = train(session, preference(made), dpo_steps(lessons, steps // 2, session))
@@ -84,6 +88,11 @@ def go(
         return Side(sft, dpo, tokens, answers, _served(session))
     finally:
         session.close()
+
+
+def of_kind(spec: AdapterSpec, made: Architecture, form: Spline) -> AdapterSpec:
+    """The adapter as its model asks for it; `form` is what LS-LoRA's spline is."""
+    return replace(spec, kind=made.kind, spline=form if made.kind == "lslora" else None)
 
 
 def _served(session: Session) -> str:
@@ -100,7 +109,7 @@ def begin_dpo(session: Session, made: Architecture) -> None:
     """The adapter of SFT trains on, or is frozen under a new one."""
     if made.frozen:
         session.adapters.freeze("sft")
-        session.adapters.add(DPO_ADAPTER, "dpo")
+        session.adapters.add(of_kind(DPO_ADAPTER, made, DPO_SPLINE), "dpo")
 
 
 def native(session: Session, objective: Objective, course: Steps) -> Stage:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from backends import prefix
-from backends.contract import Batch
+from backends.contract import AdapterSpec, Batch
 from mindprint.footprint import read_sizes
 from mindprint.memory.operations import Tokens, forward, of_pair, of_row, step
 from mindprint.memory.shape import Factors, Shape, factors, read_shape
@@ -33,7 +33,8 @@ class Counted:
     def read(cls, folder: Path, rank: int, targets: Sequence[str]) -> Self:
         """Off the headers of its files. Raises ModelError."""
         sizes = read_sizes(folder)
-        return cls(read_shape(folder, sizes), factors(sizes, rank, tuple(targets)))
+        spec = AdapterSpec(rank=rank, targets=tuple(targets))
+        return cls(read_shape(folder, sizes), factors(sizes, spec))
 
     def step(self, tokens: Tokens) -> int:
         """Forward and backward of LoRA's training."""

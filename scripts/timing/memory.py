@@ -40,7 +40,7 @@ LIBRARIES = {"torch": ("torch", "transformers", "peft"), "mlx": ("mlx", "mlx-lm"
 class Case:
     """`kind`: sft or dpo, or answers: `batch` prompts answered with `answer` tokens; or nothing:
     the model opened and run once over a few tokens. Every row has `prompt` and `answer` tokens;
-    prompts to be answered begin with the same `shared`."""
+    prompts to be answered begin with the same `shared`. `past`: frozen adapters of its kind."""
 
     size: str
     backend: str
@@ -52,14 +52,18 @@ class Case:
     targets: tuple[str, ...] = TARGETS
     dtype: str = "float32"
     shared: int = 0
+    adapter: str = "lora"
+    past: int = 0
 
     def named(self) -> str:
         saving = ", checkpointing" if self.checkpointing else ""
         adapted = "" if self.targets == TARGETS else f", {len(self.targets)} targets"
         rows = f"{self.batch} x ({self.prompt} + {self.answer})"
         low = "" if self.dtype == "float32" else f", {self.dtype}"
+        over = f" over {self.past}" if self.past else ""
+        what = "" if self.adapter == "lora" else f", {self.adapter}{over}"
         same = f", {self.shared} shared" if self.shared else ""
-        return f"{self.backend} {self.size} {self.kind} {rows}{same}{saving}{adapted}{low}"
+        return f"{self.backend} {self.size} {self.kind} {rows}{same}{saving}{adapted}{low}{what}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def cases(backends: Sequence[str], sizes: Sequence[str]) -> Iterator[Case]:
         yield Case("wide", backend, "sft", batch=8, targets=("q_proj", "up_proj", "down_proj"))
         yield Case("wide", backend, "sft", batch=8, checkpointing=True)
         yield Case("wide", backend, "sft", batch=8, dtype="bfloat16")
+        for adapter, past in (("dora", 0), ("lslora", 0), ("lslora", 3)):
+            yield Case("wide", backend, "sft", batch=8, adapter=adapter, past=past)
         yield Case("wide", backend, "answers", batch=32)
         yield Case("wide", backend, "answers", batch=32, prompt=440, shared=400)
         if "large" in sizes:
@@ -130,7 +136,8 @@ def _run(case: Case, folder: Path) -> int:
     import mindprint.cli.execute
     import mindprint.pipeline  # noqa: F401
     from backends import get
-    from backends.contract import AdapterSpec, GenerateSpec, ModelSpec
+    from backends.contract import GenerateSpec, ModelSpec
+    from mindprint.adapter import spec_of
     from mindprint.tokens.batches import pad
     from mindprint.tokens.render import Renderer
 
@@ -140,7 +147,11 @@ def _run(case: Case, folder: Path) -> int:
     spec = ModelSpec(str(folder), dtype=dtype, device="cpu", longest_row=4096)
     session = get(case.backend).open(spec)
     try:
-        session.adapters.add(AdapterSpec(rank=8, alpha=16, targets=case.targets), "measured")
+        adapter = spec_of(_planned(case)[1])
+        for number in range(case.past):
+            session.adapters.add(adapter, f"past {number}")
+            session.adapters.freeze(f"past {number}")
+        session.adapters.add(adapter, "measured")
         session.logprobs(pad([_row(np.random.default_rng(0), 4, 4)]))
         loaded = resident()
         if case.kind == "answers":
@@ -193,7 +204,8 @@ def estimate(case: Case, folder: Path) -> dict[str, int]:
 
 
 def _planned(case: Case) -> tuple[Any, Any]:
-    """A plan of one topic with just those rows, and the settings."""
+    """A plan of just those rows, one topic after as many as there are adapters of the past, and the
+    settings."""
     from mindprint.config import resolve
     from mindprint.curriculum.records import Topic
     from mindprint.evals.lengths import QUIZ, Asking, Call
@@ -202,12 +214,14 @@ def _planned(case: Case) -> tuple[Any, Any]:
 
     rows, pairs = _examples(case)
     settings = (
+        f"adapter.kind={case.adapter}",
         "adapter.rank=8",
+        "adapter.alpha=16",
         f"adapter.targets=[{', '.join(case.targets)}]",
         f"sft.batch_size={case.batch}",
         f"dpo.batch_size={case.batch}",
         f"eval.max_tokens={case.answer}",
-        "handoff=merge",
+        "handoff=stack",
     )
     topic = Topic("measured", "", "", (), (), ())
     lesson = Lesson(topic, tuple(rows), (), tuple(pairs), 0, 0)
@@ -215,7 +229,8 @@ def _planned(case: Case) -> tuple[Any, Any]:
     stage = PlannedStage("measured", kind, case.batch, 0, 0, 1, 1, 1, True)
     width = case.prompt + case.answer
     asked = Asking((Call(QUIZ, (case.prompt,) * case.batch, case.shared),))
-    plan = Plan((stage,), (lesson,), (), case.batch, 0, 0, width, 0, asked=asked)
+    lessons = (lesson,) * (case.past + 1)
+    plan = Plan((stage,), lessons, (), case.batch, 0, 0, width, 0, asked=asked)
     return plan, resolve(None, settings).config
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from backends import adapter_files, mlx_files, peft_files
-from backends.contract import AdapterSpec, Params
-from backends.lora import name_a, name_b
+from backends import adapter_files, mlx_files, peft_files, spline
+from backends.contract import AdapterSpec, Params, Spline
+from backends.lora import name_a, name_b, name_m, name_s, name_v
 from mindprint.config import resolve
 from mindprint.footprint import read_sizes
 from mindprint.heritage import Heritage
@@ -39,6 +39,19 @@ def tensors_of(model: Path, seed: int = 0, only: str = "_proj") -> Params:
             a, b = rng.standard_normal((3, inputs)), rng.standard_normal((out, 3))
             made[name_a(path)] = (0.1 * a).astype(np.float32)
             made[name_b(path)] = (0.1 * b).astype(np.float32)
+    return made
+
+
+DORA = AdapterSpec(rank=3, alpha=7.0, kind="dora")
+
+
+def dora_of(model: Path) -> Params:
+    """With magnitudes a tenth above the rows' norms."""
+    made, held = tensors_of(model), load_file(model / "model.safetensors")
+    for name in [name for name in made if name.endswith("_B")]:
+        path = name.removesuffix(".lora_B")
+        norms = np.linalg.norm(held[f"{path}.weight"], axis=1)
+        made[name_m(path)] = (1.1 * norms).astype(np.float32)
     return made
 
 
@@ -106,6 +119,50 @@ def test_an_adapter_of_mlx_lm_keeps_its_scale_and_its_blocks(
     spec, kept = peft_files.read(tmp_path / "run/past/01")
     assert spec.scale == pytest.approx(0.7, rel=1e-15)  # one rounding of 0.7 * 3 / 3
     assert kept.keys() == given.keys()
+    assert all(np.array_equal(kept[name], given[name]) for name in given)
+
+
+@pytest.mark.parametrize("form", ["PEFT", "mlx-lm"])
+def test_a_dora_of_others_is_a_run(
+    mindprint: Mindprint, model: Path, tmp_path: Path, form: str
+) -> None:
+    given, theirs = dora_of(model), tmp_path / "theirs"
+    if form == "PEFT":
+        peft_files.write(theirs, DORA, given, base=str(model), linears=read_sizes(model).linears)
+    else:
+        mlx_files.write(theirs, DORA, given, base=str(model), layers=2)
+    said = adopt(mindprint, theirs, model, "--json")
+    assert said.code == 0, said.err
+    assert said.tree["entry"]["kind"] == "dora" and said.tree["effect"]["largest"] > 0
+    spec, kept = peft_files.read(tmp_path / "run/past/01")
+    assert spec.kind == "dora" and spec.scale == pytest.approx(7 / 3, rel=1e-15)
+    assert kept.keys() == given.keys()
+    assert all(np.array_equal(kept[name], given[name]) for name in given)
+    settings = read_inputs(tmp_path / "run").config
+    assert (settings["adapter.kind"], settings["adapter.rank"]) == ("dora", 3)
+    listed = mindprint("ledger", "run")
+    assert listed.code == 0 and " dora " in listed.out
+
+
+def test_an_exported_ls_lora_comes_back(
+    mindprint: Mindprint, model: Path, tmp_path: Path, framework: str
+) -> None:
+    """mindprint's own `peft_type`, with the spline's settings."""
+    own = Spline(knots=7, low=-2.0, high=4.0, interpolation="soft", outside="clamp")
+    spec, given = AdapterSpec(rank=3, alpha=7.0, kind="lslora", spline=own), tensors_of(model)
+    for name in [name for name in given if name.endswith("_B")]:
+        path = name.removesuffix(".lora_B")
+        given[name_v(path)] = (1.2 * spline.knots(own)).astype(np.float32)
+        given[name_s(path)] = np.array([1.0, 0.9], np.float32)
+    linears = read_sizes(model).linears
+    peft_files.write(tmp_path / "theirs", spec, given, base=str(model), linears=linears)
+    said = adopt(mindprint, tmp_path / "theirs", model, "--json", backend=framework)
+    assert said.code == 0, said.err
+    settings = read_inputs(tmp_path / "run").config
+    assert settings["adapter.kind"] == "lslora" and settings["adapter.knots"] == 7
+    assert list(settings["adapter.grid"]) == [-2.0, 4.0]
+    assert settings["adapter.interpolation"] == "soft" and settings["adapter.outside"] == "clamp"
+    kept = peft_files.read(tmp_path / "run/past/01")[1]
     assert all(np.array_equal(kept[name], given[name]) for name in given)
 
 
@@ -202,8 +259,10 @@ def test_shapes_are_compared_before_a_tensor_is_read(
 
 
 def reshaped(folder: Path, model: Path, change: Callable[[Params], Params]) -> None:
-    made = change(tensors_of(model))
-    peft_files.write(folder, SPEC, made, base="x", linears=read_sizes(model).linears)
+    dora = change in (without_magnitude, with_odd_magnitude)
+    spec = DORA if dora else SPEC
+    made = change(dora_of(model) if dora else tensors_of(model))
+    peft_files.write(folder, spec, made, base="x", linears=read_sizes(model).linears)
 
 
 def configured(folder: Path, model: Path, **keys: Any) -> None:
@@ -239,6 +298,15 @@ def on_the_head(given: Params) -> Params:
     return {**given, "lm_head.lora_A": np.ones((3, 48), np.float32)}
 
 
+def without_magnitude(given: Params) -> Params:
+    return {name: one for name, one in given.items() if name != first(given, "_vector")}
+
+
+def with_odd_magnitude(given: Params) -> Params:
+    given[first(given, "_vector")][0] = np.inf
+    return given
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -246,13 +314,15 @@ def on_the_head(given: Params) -> Params:
         (with_nan, ("not finite", "lora_A")),
         (transposed, ("does not fit", "the model needs")),
         (on_the_head, ("it adapts `lm_head`",)),
-        ({"use_dora": True}, ("`use_dora` is set",)),
+        ({"use_dora": True}, ("does not fit", "lora_magnitude_vector` is None")),
         ({"rank_pattern": {"q_proj": 2}}, ("`rank_pattern` is set",)),
         ({"peft_type": "IA3"}, ("peft_type `IA3`",)),
         ({"lora_alpha": 0}, ("its factor is 0",)),
         ({"lora_alpha": 1e-60}, ("its factor is", "not above 0 in float32")),
         ({"lora_alpha": 1e300}, ("its factor is", "beyond the range of float32")),
         (with_huge_b, ("1 tensor with", "not finite", "lora_B", "B times the factor 2.33")),
+        (without_magnitude, ("does not fit", "lora_magnitude_vector` is None")),
+        (with_odd_magnitude, ("1 tensor with", "not finite", "lora_magnitude_vector")),
         ({"lora_alpha": 10**400}, ("`lora_alpha` is 1000", "not a number")),
         ({"r": 10**400}, ("`r` is more than any of its tensors has",)),
     ],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import backends
-from backends.contract import Availability, Choice, ModelSpec
+from backends.contract import AdapterSpec, Availability, Choice, ModelSpec, Spline
 from backends.mlx_conversion import Conversion, Converted
 from backends.torch import TorchBackend
 from mindprint.cli import ground
@@ -55,6 +55,7 @@ WRONG = (
     ("--to adapter --quantize 4", "`--quantize` has no part in `--to adapter`"),
     ("--to adapter --dtype float16", "`--dtype` has no part in `--to adapter`"),
     ("--to adapter --bound 0", "`--bound` is 0, not above 0"),
+    ("--to adapter --least-squares", "so there is nothing to fit"),
     ("--to adapter --unverified pef", "did you mean `peft`?"),
     ("--to merged --unverified peft", "is not opened with `peft`"),
     ("--to adapter --until nowhere", "the ledger has no topic `nowhere`"),
@@ -74,6 +75,33 @@ def test_refused_before_any_weight_is_loaded(
     said = mindprint("export", made, "out", *words.split())
     assert said.code in (2, 69) and told in said.error, said.err
     assert "hint:" in said.error and not Path("out").exists()
+
+
+@pytest.mark.usefixtures("unopened")
+def test_splines_and_packed_weights_are_seen_before_any_weight_is_loaded(
+    mindprint: Mindprint, tmp_path: Path, model: Path
+) -> None:
+    bent = AdapterSpec(rank=2, alpha=4.0, kind="lslora", spline=Spline())
+    run = make_run(tmp_path / "bent", model, specs=(bent,))
+    said = mindprint("export", run, "out", "--to", "merged")
+    assert said.code == 2 and "cannot hold the splines of LS-LoRA" in said.error, said.err
+    assert "`--least-squares`" in said.error and not Path("out").exists()
+    run = make_run(tmp_path / "packed", model, quantization="4bit", backend="torch")
+    said = mindprint("export", run, "out", "--to", "merged", "--backend", "mlx")
+    assert said.code == 2 and "is quantized as torch does it" in said.error, said.err
+    assert "`--backend torch`" in said.error and not Path("out").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_ls_lora_that_was_exported_says_who_reads_it(
+    mindprint: Mindprint, tmp_path: Path, model: Path
+) -> None:
+    bent = AdapterSpec(rank=2, alpha=4.0, kind="lslora", spline=Spline())
+    run = make_run(tmp_path / "bent", model, specs=(bent,))
+    said = mindprint("export", run, "out", "--to", "adapter")
+    assert said.code == 0, said.err
+    assert "LS-LoRA, rank 2" in said.out and "opened again by it on torch" in said.err
+    assert "nothing was verified" not in said.err
 
 
 @pytest.mark.usefixtures("unopened")

@@ -85,3 +85,31 @@ def folder(model_of: ModelFolder, family: str) -> Path:
 def session(open_session: OpenSession, backend: str, folder: Path) -> Session:
     """A freshly opened model of `family` on `backend`, float32 on the CPU."""
     return open_session(backend, folder)
+
+
+@pytest.fixture(scope="module")
+def kept(model_of: ModelFolder) -> Iterator[Callable[[str, str], Session]]:
+    """`kept(backend, family)`: one session for all tests of a file, float32 on the CPU."""
+    opened: dict[tuple[str, str], Session] = {}
+
+    def open_once(backend: str, family: str) -> Session:
+        if (backend, family) not in opened:
+            found = get(backend).availability()
+            if not found.ok:
+                pytest.fail(f"backend {backend} does not work here: {found.reason}")
+            spec = ModelSpec(str(model_of(family)), dtype="float32", device="cpu")
+            opened[backend, family] = get(backend).open(spec)
+        return opened[backend, family]
+
+    yield open_once
+    for session in opened.values():
+        session.close()
+
+
+@pytest.fixture
+def shared(kept: Callable[[str, str], Session], backend: str, family: str) -> Iterator[Session]:
+    """The file's session of `family`, bare: what a test attaches is taken off after it."""
+    session = kept(backend, family)
+    yield session
+    for name in reversed(session.adapters.active()):
+        session.adapters.unload(name)

@@ -38,7 +38,7 @@ def loss_and_gradients(
         logp = torch.log_softmax(logits[0, :-1], dim=-1)
         of_next = logp[torch.arange(length - 1), row[0, 1:]]
         sums.append(of_next[torch.tensor(mask[1:length])].sum())
-    loss = _loss(objective, sums, batch, window)
+    loss = loss_of(objective, sums, batch, window)
     loss.backward()
     return float(loss.detach()), {n: t.grad.numpy().astype(np.float32) for n, t in leaves.items()}
 
@@ -54,7 +54,8 @@ def plain_logits(folder: Path, batch: Batch, dtype: str = "float32") -> np.ndarr
     return np.asarray(logits.float().numpy())
 
 
-def _loss(objective: Objective, sums: list[Any], batch: Batch, window: Window) -> Any:
+def loss_of(objective: Objective, sums: list[Any], batch: Batch, window: Window) -> Any:
+    """The objective over the rows' summed log-probabilities, each a scalar tensor."""
     if objective.kind == "sft":
         return -sum(sums) / window.tokens
     if batch.reference is None:

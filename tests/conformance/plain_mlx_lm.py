@@ -59,8 +59,10 @@ def logits(base: Path, batch: Batch, adapter: Path | None = None) -> np.ndarray[
     return np.concatenate(rows)
 
 
-def saved_adapter(base: Path, folder: Path, keys: list[str] | None = None) -> Path:
-    """A LoRA adapter with drawn values in both factors, as `mlx_lm.lora` makes and writes it."""
+def saved_adapter(
+    base: Path, folder: Path, keys: list[str] | None = None, kind: str = "lora"
+) -> Path:
+    """An adapter with drawn values in every tensor, as `mlx_lm.lora` makes and writes it."""
     import mlx.core as mx
     from mlx.utils import tree_flatten
     from mlx_lm import load
@@ -72,7 +74,7 @@ def saved_adapter(base: Path, folder: Path, keys: list[str] | None = None) -> Pa
     settings: dict[str, Any] = {"rank": 4, "scale": 1.5, "dropout": 0.0}
     if keys is not None:
         settings["keys"] = keys
-    linear_to_lora_layers(model, LAYERS, settings)
+    linear_to_lora_layers(model, LAYERS, settings, use_dora=kind == "dora")
     rng = np.random.default_rng(41)
     drawn = [
         (name, held + 0.05 * mx.array(rng.standard_normal(held.shape).astype(np.float32)))
@@ -80,6 +82,6 @@ def saved_adapter(base: Path, folder: Path, keys: list[str] | None = None) -> Pa
     ]
     folder.mkdir()
     mx.save_safetensors(str(folder / "adapters.safetensors"), dict(drawn))
-    told = {"fine_tune_type": "lora", "num_layers": LAYERS, "lora_parameters": settings}
+    told = {"fine_tune_type": kind, "num_layers": LAYERS, "lora_parameters": settings}
     (folder / "adapter_config.json").write_text(json.dumps(told), "utf-8")
     return folder

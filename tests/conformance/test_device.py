@@ -33,7 +33,7 @@ def test_a_device_computes_what_the_cpu_does(
 ) -> None:
     checks = probe(backend, device, str(model_of("qwen2")))
     assert [check for check in checks if not check.ok] == []
-    assert len(checks) == (5 if device == "cpu" else 7)
+    assert len(checks) == (7 if device == "cpu" else 13)
 
 
 @pytest.mark.parametrize("shapes", [LONG, SHORT], ids=["shared prompts", "plain"])
@@ -62,7 +62,7 @@ def test_the_same_gradient_twice(
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_probe_in_a_process_of_its_own(model_of: ModelFolder, backend: str) -> None:
     checks = probe_apart(backend, "cpu", model_of("qwen2"))
-    assert len(checks) == 5 and all(check["ok"] for check in checks)
+    assert len(checks) == 7 and all(check["ok"] for check in checks)
 
 
 def test_a_crash_is_a_finding(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import numpy as np
 import pytest
 import torch
 
+from backends.chain import Held, Rows
 from backends.contract import GenerateSpec
 from mindprint.export import adapter, checked, exporting, merged, mlx_adapter, probes
 from mindprint.export.checked import ExportRefused
-from mindprint.export.folded import Folded, Held, concatenated
+from mindprint.export.folded import Folded, folded
 from mindprint.export.form import Asked, Done
 from mindprint.export.model_config import with_both_spellings
+from mindprint.export.plain import Plain
 from mindprint.export.witness import Seen, witness
 from mindprint.tokens.lessons import question
 from tests.tiny import make_model, make_tokenizer
@@ -105,10 +108,10 @@ def test_nothing_is_left_of_an_export_that_is_not_the_model(
 ) -> None:
     """The change written twice over, as a wrong scale would."""
 
-    def doubled(adapters: list[Held]) -> Folded:
-        return concatenated([*adapters, *adapters])
+    def doubled(adapters: Sequence[Held], rows: Rows) -> Folded:
+        return folded([*adapters, *adapters], rows)
 
-    monkeypatch.setattr(merged, "concatenated", doubled)
+    monkeypatch.setattr(merged, "folded", doubled)
     run = make_run(tmp_path / "r", model(tmp_path / "m", "llama"))
     (tmp_path / "out").mkdir()
     with pytest.raises(ExportRefused, match="loses"):
@@ -176,12 +179,12 @@ def test_what_is_exact_is_held_to_what_libraries_differ_by(tmp_path: Path) -> No
 def test_an_exact_form_has_no_room_for_a_twentieth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    def larger(adapters: list[Held]) -> Folded:
-        whole = concatenated(adapters)
+    def larger(adapters: Sequence[Held], rows: Rows) -> Folded:
+        whole = folded(adapters, rows)
         spec = dataclasses.replace(whole.spec, alpha=1.05 * whole.spec.alpha)
         return Folded(spec, whole.tensors)
 
-    monkeypatch.setattr(adapter if form == "adapter" else merged, "concatenated", larger)
+    monkeypatch.setattr(adapter if form == "adapter" else merged, "folded", larger)
     run = make_run(tmp_path / "r", model(tmp_path / "m", "qwen2"))
     with pytest.raises(ExportRefused, match=r"bound 0\.1 %"):
         made(form, run, "torch", tmp_path / "out")
@@ -344,6 +347,7 @@ def test_a_pickle_for_a_tokenizer_or_code_does_not_go_along(tmp_path: Path) -> N
     shutil.copyfile(file, base / "vocab.pkl")
     out = tmp_path / "out"
     out.mkdir()
-    merged.write_model(ground(make_run(tmp_path / "r", base), "torch"), out, Asked("merged"))
+    on = ground(make_run(tmp_path / "r", base), "torch")
+    merged.write_model(on, Plain(base), out, Asked("merged"))
     assert "auto_map" not in (out / "tokenizer_config.json").read_text()
     assert not (out / "vocab.pkl").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends.chain import Held, Rows
 from backends.contract import Availability
 from backends.mlx_conversion import Conversion, Converted
 from mindprint.config import resolve
@@ -22,7 +24,7 @@ from mindprint.evals.exam import Examiner
 from mindprint.export import checked, merged, mlx, probes, witness
 from mindprint.export.checked import ExportRefused
 from mindprint.export.exact import Ground
-from mindprint.export.folded import Folded, Held, concatenated
+from mindprint.export.folded import Folded, folded
 from mindprint.export.form import Asked
 from mindprint.export.quiz import QuizEffect, told
 from mindprint.export.witness import Job, NotHere, Seen
@@ -94,10 +96,10 @@ def test_what_mlx_lm_converts_is_the_runs_model(
 def test_a_model_that_came_out_otherwise_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def doubled(adapters: list[Held]) -> Folded:
-        return concatenated([*adapters, *adapters])
+    def doubled(adapters: Sequence[Held], rows: Rows) -> Folded:
+        return folded([*adapters, *adapters], rows)
 
-    monkeypatch.setattr(merged, "concatenated", doubled)
+    monkeypatch.setattr(merged, "folded", doubled)
     monkeypatch.setattr(mlx, "_converted", here)
     (tmp_path / "out").mkdir()
     on = ground(run_of(tmp_path), "mlx")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backends import lora
-from backends.contract import AdapterSpec
+from backends.contract import AdapterSpec, Spline
 from mindprint.footprint import adapter_bytes, read_sizes
 from tests.conformance.conftest import ModelFolder, OpenSession
 from tests.conformance.test_stored_head import store_head
@@ -49,22 +49,31 @@ def test_a_stored_head_counts_where_it_is_the_models_own(
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])
-@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "down_proj")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AdapterSpec(rank=16),
+        AdapterSpec(rank=16, targets=("q_proj", "down_proj")),
+        AdapterSpec(rank=4, kind="dora"),
+        AdapterSpec(rank=4, kind="lslora", spline=Spline(knots=9)),
+    ],
+    ids=["all-linear", "two targets", "dora", "lslora"],
+)
 def test_an_adapter_on_the_disk_is_as_large_as_was_said(
     open_session: OpenSession,
     model_of: ModelFolder,
     backend: str,
     tmp_path: Path,
     family: str,
-    targets: Any,
+    spec: AdapterSpec,
 ) -> None:
     folder = model_of(family)
     session = open_session(backend, folder)
-    session.adapters.add(AdapterSpec(rank=16, targets=targets), "one")
+    session.adapters.add(spec, "one")
     session.adapters.save(tmp_path)
     written = (tmp_path / "adapter_model.safetensors").stat().st_size
     tensors = 4 * sum(map(prod, session.adapters.trainable().values()))
-    said = adapter_bytes(read_sizes(folder), 16, targets)
+    said = adapter_bytes(read_sizes(folder), spec)
     assert said > tensors
     # The header is reckoned too; how it is spaced is safetensors' own affair.
     assert abs(said - written) <= 0.02 * written

@@ -17,7 +17,10 @@ from mindprint.compare import distances, partings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "concepts" / "parity.md"
-QUICKLY = ("--architectures", "mistral", "--steps", "10", "--without-trl", "--jobs", "1")
+QUICKLY = (
+    *("--architectures", "mistral", "--kinds", "lora", "--steps", "10"),
+    *("--without-trl", "--jobs", "1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,14 @@ def test_what_a_backend_refuses_is_said_and_no_fault(
 
 
 @pytest.mark.parametrize(
-    "words", [("--steps", "2"), ("--jobs", "0"), ("--architectures", "gpt2"), ("--docs", "no.md")]
+    "words",
+    [
+        ("--steps", "2"),
+        ("--jobs", "0"),
+        ("--architectures", "gpt2"),
+        ("--kinds", "loha"),
+        ("--docs", "no.md"),
+    ],
 )
 def test_bad_options_are_refused_before_anything_is_measured(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
@@ -136,18 +146,46 @@ def test_a_page_without_a_place_is_refused(script: ModuleType, tmp_path: Path) -
 
 
 def test_the_pages_table_is_whole_and_keeps_to_the_bars(script: ModuleType) -> None:
-    """As it was measured: both heads of six architectures, TRL among the figures."""
+    """As it was measured: both heads of six architectures, of every kind of adapter in it; TRL
+    among the figures but of LS-LoRA, whose penalty its trainers would leave out."""
     text = PAGE.read_text("utf-8")
-    rows = [line for line in text.splitlines() if re.match(r"\| \w+, (un)?tied \|", line)]
+    rows = [line for line in text.splitlines() if re.match(r"\| \w+, (un)?tied(, \w+)? \|", line)]
     lines = [line.strip("| ").split(" | ") for line in rows]
-    assert {line[0].partition(",")[0] for line in lines} == set(script.NAMES)
-    assert len(lines) == 2 * len(script.NAMES)
+    titles = [line[0] for line in lines]
+    kinds = [kind for kind in script.KINDS if any(kind_of(title) == kind for title in titles)]
+    assert kinds[0] == "lora"
+    assert titles == [
+        made.title
+        for kind in kinds
+        for name in script.NAMES
+        for made in script.both_ways(name, kind)
+    ]
     for line in lines:
-        figures = [_number(cell) for cell in line[2 : 2 + len(script.BARS)]]
-        for bar, figure in zip(script.BARS, figures, strict=True):
-            assert bar.met(figure), f"{line[0]}, {bar.title}"
+        cells = line[2 : 2 + len(script.BARS)]
+        for bar, cell in zip(script.BARS, cells, strict=True):
+            if bar.key.startswith("trl_") and kind_of(line[0]) == "lslora":
+                assert cell == "-"
+            else:
+                assert bar.met(_number(cell)), f"{line[0]}, {bar.title}"
     assert "200 SFT steps and 100 DPO steps" in text
     assert "\nMatrix products: MLX by " in text
+
+
+def kind_of(title: str) -> str:
+    """Of the adapters in a row of the table."""
+    return (*title.split(", "), "lora")[2]
+
+
+@pytest.mark.parametrize("kind", ["dora", "lslora"])
+def test_the_other_kinds_keep_to_the_bars_too(script: ModuleType, kind: str) -> None:
+    """DPO trains a new adapter over the frozen one here, and the same one on."""
+    untied, tied = script.both_ways("llama", kind)
+    assert (untied.title, tied.title) == (f"llama, untied, {kind}", f"llama, tied, {kind}")
+    for made in (untied, tied):
+        (found,) = script.measured([made], 10, False, 1)
+        assert (found.title, found.missed) == (made.title, [])
+        assert found.fell[1] < found.fell[0] and found.figures["sft_adapter"] > 0.0
+        assert found.as_json()["kind"] == kind
 
 
 def test_compare_goes_by_the_pages_bars(script: ModuleType) -> None:

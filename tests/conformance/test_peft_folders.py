@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from backends.contract import Batch
 from backends.errors import AdapterError
 from tests.conformance.conftest import ModelFolder, OpenSession
+from tests.conformance.kinds import DORA, LSLORA, apart, put
 from tests.conformance.trained import distance, real
 from tests.tiny import random_batch
 
@@ -34,11 +36,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "some-layers": {"target_modules": ["down_proj"], "layers_to_transform": [1]},
     "gaussian": {"target_modules": ["o_proj"], "init_lora_weights": "gaussian"},
     "dropout": {"target_modules": ["o_proj"], "lora_dropout": 0.3},
+    "dora": {"target_modules": "all-linear", "use_dora": True},
+    "dora-rslora": {"target_modules": ["down_proj"], "use_dora": True, "use_rslora": True},
 }
 OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "pissa": ({"init_lora_weights": "pissa"}, "`init_lora_weights` is `pissa`"),
     "olora": ({"init_lora_weights": "olora"}, "`init_lora_weights` is `olora`"),
-    "dora": ({"use_dora": True}, "`use_dora` is set"),
     "lora-bias": ({"lora_bias": True}, "`lora_bias` is set"),
     "head": (
         {"target_modules": ["down_proj", "lm_head"]},
@@ -60,7 +63,7 @@ def batch() -> Batch:
 
 
 def saved_by_peft(base: Path, folder: Path, dtype: str = "float32", **settings: Any) -> Path:
-    """A LoRA adapter with drawn values in both factors, as PEFT writes it."""
+    """An adapter with drawn values in every tensor, as PEFT writes it."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -134,3 +137,41 @@ def test_what_is_not_plain_lora_is_refused(
         with pytest.raises(AdapterError, match=said):
             session.adapters.load(folder, "theirs", frozen=frozen)
     assert session.adapters.active() == ()
+
+
+def test_peft_reads_our_dora_as_we_do(
+    open_session: OpenSession, base: Path, batch: Batch, tmp_path: Path, backend: str
+) -> None:
+    session = open_session(backend, base)
+    plain = real(batch, session.logits(batch))
+    put(session, "topic", DORA, seed=102)
+    session.adapters.save(tmp_path)
+    found = real(batch, session.logits(batch))
+    wanted = pefts_logits(base, tmp_path, batch)
+    # Float32 in another order over two layers; PEFT's norms are of a dense sum, ours are not.
+    assert apart(found, wanted) < 1e-5
+    assert apart(plain, wanted) > 1e-2
+
+
+def test_peft_refuses_our_splines(
+    open_session: OpenSession, base: Path, tmp_path: Path, backend: str
+) -> None:
+    """It would take them for plain LoRA, with a warning and other logits: under a marker beside
+    LORA it does, which is why they have a type of their own."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    session = open_session(backend, base)
+    put(session, "topic", LSLORA, seed=103)
+    session.adapters.save(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with pytest.raises(KeyError, match="LSLORA"):
+        PeftModel.from_pretrained(model, tmp_path)
+    config = tmp_path / "adapter_config.json"
+    told = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps({**told, "peft_type": "LORA"}), "utf-8")
+    with pytest.warns(UserWarning, match=r"unexpected keyword|spline"):
+        PeftModel.from_pretrained(model, tmp_path)  # misled: what the type is there against
+    with pytest.raises(AdapterError, match="unknown tensor"):
+        session.adapters.load(tmp_path, "misled", frozen=True)

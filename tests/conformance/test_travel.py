@@ -6,6 +6,7 @@ The oracles hold no code of ours: `PeftModel.from_pretrained` over `AutoModelFor
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,52 @@ def test_from_peft_to_plain_mlx_lm(model_of: ModelFolder, tmp_path: Path, family
     mlx_files.write(tmp_path / "mlx", spec, tensors, base=str(base), layers=LAYERS)
     wanted = pefts_logits(base, folder, batch)
     assert distance(plain_mlx_lm.logits(base, batch, tmp_path / "mlx"), wanted) < NEAR
+
+
+DORA = AdapterSpec(rank=4, alpha=6.0, seed=7, kind="dora")
+
+
+def test_dora_travels_to_plain_peft_and_plain_mlx_lm(
+    open_session: OpenSession, model_of: ModelFolder, tmp_path: Path, backend: str
+) -> None:
+    """Trained on either backend, over two layers of each block."""
+    base = for_mlx_lm(model_of, "qwen2")
+    session = open_session(backend, base)
+    batch, wanted = trained(session, replace(DORA, targets=("down_proj", "q_proj")))
+    session.adapters.save(tmp_path / "peft")
+    spec, tensors = peft_files.read(tmp_path / "peft")
+    mlx_files.write(tmp_path / "mlx", spec, tensors, base=str(base), layers=LAYERS)
+    assert distance(pefts_logits(base, tmp_path / "peft", batch), wanted) < NEAR
+    assert distance(plain_mlx_lm.logits(base, batch, tmp_path / "mlx"), wanted) < NEAR
+
+
+def test_a_dora_that_only_one_block_has(
+    open_session: OpenSession, model_of: ModelFolder, tmp_path: Path
+) -> None:
+    """mlx-lm wraps the layer in the other block too, whose magnitudes are its own rows' norms."""
+    base = for_mlx_lm(model_of, "llama")
+    session = open_session("torch", base)
+    batch, wanted = trained(session, replace(DORA, targets=("layers.1.mlp.down_proj",)))
+    session.adapters.save(tmp_path / "peft")
+    spec, tensors = peft_files.read(tmp_path / "peft")
+    mlx_files.write(tmp_path / "mlx", spec, tensors, base=str(base), layers=LAYERS)
+    assert distance(plain_mlx_lm.logits(base, batch, tmp_path / "mlx"), wanted) < NEAR
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
+def test_from_mlx_lms_dora_to_both(
+    open_session: OpenSession, model_of: ModelFolder, tmp_path: Path, kind: str
+) -> None:
+    base = for_mlx_lm(model_of, kind)
+    batch = random_batch(np.random.default_rng(12), SHORT)
+    folder = plain_mlx_lm.saved_adapter(base, tmp_path / "theirs", kind="dora")
+    wanted = plain_mlx_lm.logits(base, batch, folder)
+    assert distance(wanted, plain_mlx_lm.logits(base, batch)) > 1e-2
+    spec, tensors = mlx_files.read(folder)
+    assert spec.kind == "dora" and spec.scale == pytest.approx(1.5)
+    peft_files.write(tmp_path / "peft", spec, tensors, base="base", linears=linears_of(base))
+    for backend in ("torch", "mlx"):
+        session = open_session(backend, base)
+        session.adapters.load(tmp_path / "peft", "theirs", frozen=True)
+        assert distance(real(batch, session.logits(batch)), wanted) < NEAR
+    assert distance(pefts_logits(base, tmp_path / "peft", batch), wanted) < NEAR

@@ -124,8 +124,8 @@ def test_a_corrupted_merge_is_refused_and_undone(
     before = session.adapters.base_fingerprint()
     attach(session, "sft", seed=1)
     merge = module(backend, "merge")
-    real = merge._sum
-    monkeypatch.setattr(merge, "_sum", lambda *given: (1.05 if given[-1] else 1) * real(*given))
+    real = merge._folded
+    monkeypatch.setattr(merge, "_folded", lambda *given: (1.05 if given[-1] else 1) * real(*given))
     with pytest.raises(MergeRefused, match="would lose"):
         session.adapters.merge_and_unload()
     assert session.adapters.active() == ("sft",)

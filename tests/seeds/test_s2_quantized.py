@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mindprint.errors import Interrupted, StageError
+from backends.errors import ModelError
+from mindprint import ledger
+from mindprint.errors import ConfigError, Interrupted, StageError
 from mindprint.events import Event
+from mindprint.rundir import RunDir
+from tests.conformance.conftest import ModelFolder, OpenSession
 from tests.runs import Made, curriculum, make_run
 from tests.seeds.breakage import after_add
+from tests.tiny import make_tokenizer
 
 LONG = ("sft.epochs=4", "sft.batch_size=2", "gate.rollback=false", "dpo.when=always")
 """Twelve SFT steps over a topic's six rows."""
@@ -183,3 +188,70 @@ def test_steps_that_change_nothing_show_a_loss_that_does_not_change(
     assert len(losses) < 15
     assert np.ptp(losses[2:]) == 0
     assert losses[0] != losses[-1]
+
+
+PACKED = ("model.quantization=4bit", "dpo.when=always", "gate.rollback=false")
+
+
+@pytest.fixture(scope="module")
+def wide(model_of: ModelFolder) -> Path:
+    """With rows that both backends can pack."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96}
+    return make_tokenizer(model_of("llama", max_position_embeddings=256, **sizes))
+
+
+def test_a_run_over_packed_weights_is_stacked_and_stays_its_backends(
+    tmp_path: Path, backend: str, wide: Path, open_session: OpenSession
+) -> None:
+    made = make_run(tmp_path / "run", wide, backend, *PACKED)
+    assert made.result is not None
+    chosen = {choice.key: choice for choice in made.result.choices}["handoff"]
+    assert chosen.name == "stack" and "quantized" in chosen.because
+    assert made.notices().count("merged into") == 0
+    assert all(accepted for accepted, _ in (*made.verdicts("sft"), *made.verdicts("dpo")))
+    run = RunDir(tmp_path / "run")
+    again = open_session(backend, wide, quantization="4bit")
+    assert ledger.attach(again, run)
+    other = {"torch": "mlx", "mlx": "torch"}[backend]
+    for name, quantization in ((other, "4bit"), (backend, "8bit"), (backend, "none")):
+        session = open_session(name, wide, quantization=quantization)
+        with pytest.raises(ConfigError, match="not the model that the run was made on") as caught:
+            ledger.attach(session, run)
+        told = "each backend's packed weights are its own" in caught.value.hint
+        assert told == (quantization != "none")
+
+
+def test_a_second_preparation_of_a_packed_base_is_seen(
+    tmp_path: Path, backend: str, wide: Path
+) -> None:
+    """It is prepared as it is opened; once more, as the trainer did it, freezes the adapter."""
+    with pytest.raises(StageError, match="nothing would be trained"):
+        make_run(
+            tmp_path / "run",
+            wide,
+            backend,
+            *PACKED,
+            meddle=lambda session: after_add(session, prepare_again),
+        )
+
+
+def test_the_packed_base_is_prepared_once_before_anything_is_attached(
+    open_session: OpenSession, wide: Path
+) -> None:
+    """Norms in float32, nothing of the base trained, and no mark by which a trainer would prepare
+    it once more; what was prepared is not prepared again."""
+    import torch
+
+    from backends.torch import quantization
+
+    session: Any = open_session("torch", wide, quantization="4bit", dtype="bfloat16")
+    model = session.opened.model
+    norms = [one for name, one in model.named_parameters() if name.endswith("norm.weight")]
+    assert len(norms) == 2 * session.info.layers + 1
+    assert {one.dtype for one in norms} == {torch.float32}
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert not any(one.requires_grad for one in model.parameters())
+    assert not any(hasattr(model, mark) and getattr(model, mark) for mark in quantization.MARKS)
+    assert not hasattr(model.config, "quantization_config")
+    with pytest.raises(ModelError, match="bitsandbytes packed no layer"):
+        quantization.prepare(model)

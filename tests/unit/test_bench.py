@@ -354,7 +354,7 @@ def test_tables_go_into_their_places(tmp_path: Path) -> None:
     from timing import document
     from timing.results import NAMES
 
-    marks = (document.BEGINS.format("sft"), document.ENDS.format("sft"))
+    marks = (document.BEGINS.format("sft", document.BENCH), document.ENDS.format("sft"))
     path = tmp_path / "page.md"
     path.write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
     document.place(path, {"sft": "| new |"})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from backends.contract import AdapterSpec
 from backends.errors import AdapterError, ModelError
 from mindprint import rundir
 from mindprint.config import resolve
@@ -48,9 +49,9 @@ def test_sizes_are_read_off_the_header(folder: Path) -> None:
     sizes = read_sizes(folder)
     assert sizes.parameters == 2 * 300 * 200 + 50 * 200 + 200
     assert set(sizes.linears.values()) == {(300, 200)}
-    assert adapter_bytes(sizes, 8, "all-linear") == pytest.approx(2 * 8 * 500 * 4, rel=0.02)
+    assert adapter_bytes(sizes, AdapterSpec(rank=8)) == pytest.approx(2 * 8 * 500 * 4, rel=0.02)
     with pytest.raises(AdapterError, match="no layer matches"):
-        adapter_bytes(sizes, 8, ("q_proj",))
+        adapter_bytes(sizes, AdapterSpec(rank=8, targets=("q_proj",)))
 
 
 def test_a_cut_file_is_refused(folder: Path) -> None:
@@ -100,6 +101,23 @@ def test_dpos_own_adapter_has_its_own_size(folder: Path) -> None:
         folder, stage(), stage("dpo"), settings=("dpo.adapter=new", "dpo.rank=1", "adapter.rank=8")
     )
     assert found.adapter > 4 * found.dpo_adapter > 0
+
+
+@pytest.mark.parametrize(("kind", "more"), [("dora", 300), ("lslora", 9 + 2)])
+def test_each_kind_has_the_tensors_that_it_trains(folder: Path, kind: str, more: int) -> None:
+    """Beside the factors: a magnitude for each output, or knots and two scales, on both layers."""
+    plain = planned(folder, stage())
+    settings = (f"adapter.kind={kind}", *(("adapter.knots=9",) if kind == "lslora" else ()))
+    found = planned(folder, stage(), settings=settings)
+    header = 2 * 2 * 130  # what it says of two tensors, or one, on each of two layers
+    assert 0 < found.adapter - plain.adapter - 2 * 4 * more <= header
+    assert found.sure > plain.sure and found.kind and not plain.kind
+
+
+def test_a_past_of_others_is_counted_with_its_branches(folder: Path) -> None:
+    plain = planned(folder, stage())
+    found = plain.with_past(1000, branches=2)
+    assert (found.past, found.branches, found.sure - plain.sure) == (1000, 2, 1000)
 
 
 def test_a_disk_that_cannot_hold_it_is_refused(

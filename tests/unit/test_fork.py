@@ -201,6 +201,26 @@ def test_one_adapter_for_all_topics_keeps_its_shape(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="keeps its shape") as caught:
         check_adapters(past, then, now)
     assert caught.value.where == "adapter.rank"
+    # its own file says how it drops out and how its spline bends: other settings would not act
+    for setting in ("dropout=0.5", "kind=dora", "knots=7", "identity_penalty=0"):
+        now = resolve(None, [f"adapter.{setting}"]).config
+        with pytest.raises(ConfigError) as caught:
+            check_adapters(past, then, now)
+        assert caught.value.where == f"adapter.{setting.partition('=')[0]}"
+
+
+def test_a_spline_is_stacked_over_a_past_that_was_merged(tmp_path: Path) -> None:
+    past = Past.of(make(tmp_path / "old", "merge"), ORDER, None)
+    config = resolve(None, ["adapter.kind=lslora"]).config
+    assert past.under(config, ORDER).ledger.handoff == "stack"
+
+
+def test_a_past_with_a_spline_is_not_merged(tmp_path: Path) -> None:
+    past = Past.of(make(tmp_path / "old"), ORDER, None)
+    bent = [one.model_copy(update={"kind": "lslora"}) for one in past.ledger.entries]
+    ledger = past.ledger.model_copy(update={"entries": tuple(bent)})
+    with pytest.raises(ConfigError, match="LS-LoRA is in force"):
+        replace(past, ledger=ledger).under(resolve(None, ["handoff=merge"]).config, ORDER)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from backends.contract import AdapterSpec
 from backends.room import Room
 from mindprint.config import resolve
 from mindprint.curriculum.records import Topic
@@ -81,7 +82,7 @@ def test_the_shape_is_read_off_the_headers(tmp_path: Path, family: str) -> None:
 
 
 def test_an_adapter_has_as_many_numbers_as_its_tensors(folder: Path) -> None:
-    found = factors(read_sizes(folder), 3, ("q_proj", "down_proj"))
+    found = factors(read_sizes(folder), AdapterSpec(rank=3, targets=("q_proj", "down_proj")))
     assert found.numbers == 2 * 3 * ((48 + 48) + (80 + 48))
     assert (found.layers, found.bytes) == (4, 4 * found.numbers)
 
@@ -104,7 +105,7 @@ def test_a_prompt_of_two_answers_counts_once() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_more_work_takes_more_and_checkpointing_less(folder: Path, backend: str) -> None:
     sizes = read_sizes(folder)
-    acting = (factors(sizes, 8, "all-linear"),)
+    acting = (factors(sizes, AdapterSpec(rank=8)),)
     body = Body(read_shape(folder, sizes), acting, backend, "float32")
     small, large = Work(4, 400, 200, 40_000), Work(8, 800, 400, 80_000)
     plain = body.step(large, checkpointing=False)
@@ -118,7 +119,7 @@ def test_more_work_takes_more_and_checkpointing_less(folder: Path, backend: str)
 def test_what_a_step_leaves_grows_with_the_layers_and_the_head_is_bounded(folder: Path) -> None:
     sizes = read_sizes(folder)
     shape = read_shape(folder, sizes)
-    acting = (factors(sizes, 8, "all-linear"),)
+    acting = (factors(sizes, AdapterSpec(rank=8)),)
     work, many = Work(4, 4000, 10, 400_000), Work(4, 400, 400, 40_000)
 
     def step(work: Work, **changed: int) -> int:

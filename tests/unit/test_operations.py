@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backends.contract import AdapterSpec
 from mindprint.config import resolve
 from mindprint.curriculum.records import Topic
 from mindprint.footprint import read_sizes
@@ -71,7 +72,10 @@ def test_an_adapter_costs_three_times_its_products_and_checkpointing_a_further_p
 ) -> None:
     sizes = read_sizes(folder)
     shape, tokens = read_shape(folder, sizes), of_row(row(60, 40))
-    bare, eight = Factors(0, 0, 0, 0, 0), factors(sizes, 8, ("q_proj", "down_proj"))
+    bare, eight = (
+        Factors(0, 0, 0, 0, 0),
+        factors(sizes, AdapterSpec(rank=8, targets=("q_proj", "down_proj"))),
+    )
     added = step(shape, eight, tokens) - step(shape, bare, tokens)
     assert added == 3 * 2 * eight.numbers * 100
     again = step(shape, eight, tokens, checkpointing=True) - step(shape, eight, tokens)

@@ -108,7 +108,7 @@ def configure(folder: Path, **changes: Any) -> None:
             for value in ("pissa_niter_4", "olora", "loftq", "corda", 1)
         ),
         *({key: {"x": 1}} for key in ("arrow_config", "kasa_config", "velora_config")),
-        *({key: True} for key in ("use_bdlora", "use_qalora", "lora_bias", "use_dora")),
+        *({key: True} for key in ("use_bdlora", "use_qalora", "lora_bias")),
         {"monteclora_config": {"x": 1}},
         {"trainable_token_indices": [3]},
         {"bias": "all"},

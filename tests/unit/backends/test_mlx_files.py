@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import mlx_files
-from backends.contract import AdapterSpec, Params
+from backends.contract import AdapterSpec, Params, Spline
 from backends.errors import AdapterError
 
 DOWN, QUERY = "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"
@@ -141,10 +142,10 @@ def test_settings_that_cannot_be_are_refused(folder: Path, kind: str) -> None:
     assert found.value.where.endswith("adapter_config.json")
 
 
-@pytest.mark.parametrize("kind", ["dora", "full"])
-def test_other_kinds_of_training_are_refused(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["full", "", ["lora"]])
+def test_other_kinds_of_training_are_refused(folder: Path, kind: Any) -> None:
     tell(folder, {**told(folder), "fine_tune_type": kind})
-    with pytest.raises(AdapterError, match=f"`fine_tune_type` is `{kind}`"):
+    with pytest.raises(AdapterError, match=re.escape(f"`fine_tune_type` is `{kind}`")):
         mlx_files.read(folder)
 
 
@@ -183,3 +184,38 @@ def test_tensors_of_another_kind_are_refused(folder: Path) -> None:
     save_file({}, file)
     with pytest.raises(AdapterError, match="holds no tensor"):
         mlx_files.read(folder)
+
+
+DORA = AdapterSpec(rank=2, alpha=3.0, kind="dora")
+
+
+def with_magnitudes() -> Params:
+    rng = np.random.default_rng(1)
+    found = drawn()
+    for path, out in ((DOWN, 3), (QUERY, 4)):
+        found[f"{path}.lora_magnitude_vector"] = rng.uniform(0.5, 2, out).astype(np.float32)
+    return found
+
+
+def test_a_dora_keeps_its_magnitudes(tmp_path: Path) -> None:
+    mlx_files.write(tmp_path, DORA, with_magnitudes(), base="base", layers=2)
+    assert told(tmp_path)["fine_tune_type"] == "dora"
+    stored = load_file(tmp_path / "adapters.safetensors")
+    assert stored[f"{DOWN}.m"].shape == (3,)
+    spec, tensors = mlx_files.read(tmp_path)
+    assert spec.kind == "dora" and spec.scale == 1.5
+    assert tensors.keys() == with_magnitudes().keys()
+    assert all(np.array_equal(tensors[name], one) for name, one in with_magnitudes().items())
+    held = mlx_files.header(tmp_path)[1]
+    assert held[f"{DOWN}.lora_magnitude_vector"].shape == (3,)
+    # the same tensors under LoRA's name are no LoRA
+    tell(tmp_path, {**told(tmp_path), "fine_tune_type": "lora"})
+    with pytest.raises(AdapterError, match=r"unknown tensor `.*down_proj\.m`"):
+        mlx_files.read(tmp_path)
+
+
+def test_a_kind_that_mlx_lm_has_not_is_not_written(tmp_path: Path) -> None:
+    spec = AdapterSpec(rank=2, kind="lslora", spline=Spline())
+    with pytest.raises(AdapterError, match="mlx-lm has no adapters of kind `lslora`"):
+        mlx_files.write(tmp_path, spec, drawn(), base="base", layers=2)
+    assert not list(tmp_path.iterdir())

@@ -153,20 +153,26 @@ def factors(seed: int, rank: int = 2, paths: Sequence[str] = ("up", "down")) -> 
 
 
 def entry(
-    path: Path, topic: str, stage: str = "sft", tensors: Params | None = None, **fields: Any
+    path: Path,
+    topic: str,
+    stage: str = "sft",
+    tensors: Params | None = None,
+    kind: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> Entry:
-    """An accepted adapter, its files written into the run folder `path`."""
+    """An accepted adapter, its files written into the run folder `path`. `kind`: the fields of its
+    spec that are not LoRA's."""
     held = factors(0) if tensors is None else tensors
     rank = next(iter(held.values())).shape[0]
     folder = path / "topics" / topic / stage
-    spec = AdapterSpec(rank=rank, alpha=2.0 * rank)
+    spec = AdapterSpec(rank=rank, alpha=2.0 * rank, **(kind or {}))
     linears = ("layers.0.up", "layers.0.down")
     peft_files.write(folder, spec, held, base="model", linears=linears)
     settings = {
         "name": f"{topic}:{stage}",
         "topic": topic,
         "stage": stage,
-        "kind": "lora",
+        "kind": spec.kind,
         "rank": rank,
         "alpha": 2.0 * rank,
         "scaling": "standard",

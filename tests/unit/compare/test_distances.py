@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from backends.contract import Params
+from backends.contract import AdapterSpec, Params
+from backends.errors import AdapterError
+from backends.model_files import model_id
 from mindprint.compare.distances import Adapters, distances
 from mindprint.compare.model import Distance
 from mindprint.compare.run import Run
+from mindprint.compare.weights import rows_of_run
+from mindprint.errors import ConfigError
 from mindprint.stage_folder import write_stage
-from tests.unit.compare.ground import entry, factors, result, run, stage, topic
+from tests import kinds
+from tests.unit.compare.ground import began, entry, factors, result, run, stage, topic
 
 MADE = result(topic("a", stage("sft", [1.0])), topic("b", stage("sft", [1.0])))
 SCALE = 2.0  # alpha is twice the rank in `entry`
@@ -192,3 +202,152 @@ def test_an_adapter_that_is_not_the_one_written_is_not_believed(tmp_path: Path) 
     assert found.relative is None
     assert found.because == "`t`: an adapter is not the one that was written"
     assert Adapters(other).total is None
+
+
+RNG = np.random.default_rng(50)
+W0 = {
+    "layers.0.up": RNG.standard_normal((6, 4)).astype(np.float32),
+    "layers.0.down": RNG.standard_normal((4, 6)).astype(np.float32),
+}
+DORA: dict[str, Any] = {"kind": "dora"}
+BENT: dict[str, Any] = {"kind": "lslora", "spline": kinds.BENT}
+
+
+def drawn(seed: int, **kind: Any) -> Params:
+    return kinds.drawn(W0, AdapterSpec(rank=2, alpha=4.0, **kind), seed, size=0.3)[1]
+
+
+def of_kinds(path: Path, *adapters: tuple[str, Params, dict[str, Any]]) -> Run:
+    path.mkdir()
+    made = [entry(path, name, tensors=held, kind=kind) for name, held, kind in adapters]
+    return run(path, MADE, made)
+
+
+def weights(*adapters: tuple[Params, dict[str, Any]]) -> list[np.ndarray]:
+    held = [(AdapterSpec(rank=2, alpha=4.0, **kind), tensors) for tensors, kind in adapters]
+    return [kinds.dense(path, w0, held) for path, w0 in W0.items()]
+
+
+def far(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    return float(sum(np.square(a - b).sum() for a, b in zip(one, other, strict=True)) ** 0.5)
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights, as the model's files would give them."""
+    monkeypatch.setattr("mindprint.compare.distances.rows_of_run", lambda _: kinds.rows(W0))
+
+
+def test_what_a_dora_adds_goes_by_the_weights_and_what_is_below(
+    tmp_path: Path, files: None
+) -> None:
+    a, b, c, d = (drawn(seed, **DORA) for seed in (1, 2, 3, 4))
+    first = of_kinds(tmp_path / "h", ("a", a, DORA), ("b", b, DORA))
+    other = of_kinds(tmp_path / "t", ("a", c, DORA), ("b", d, DORA))
+    found = {one.topic: one.relative for one in between(first, other)}
+    bare = list(W0.values())
+    ours, theirs = weights((a, DORA), (b, DORA)), weights((c, DORA), (d, DORA))
+    assert Adapters(first).total == pytest.approx(far(ours, bare), rel=1e-5)
+    assert found[""] == pytest.approx(far(ours, theirs) / far(ours, bare), rel=1e-5)
+    one, two = weights((a, DORA)), weights((c, DORA))
+    assert found["a"] == pytest.approx(far(one, two) / far(one, bare), rel=1e-5)
+    added = [x - y for x, y in zip(ours, one, strict=True)]
+    their = [x - y for x, y in zip(theirs, two, strict=True)]
+    none = [np.zeros_like(x) for x in added]
+    assert found["b"] == pytest.approx(far(added, their) / far(added, none), rel=1e-5)
+    (tmp_path / "u").mkdir()
+    same = of_kinds(tmp_path / "u" / "s", ("a", a, DORA), ("b", b, DORA))
+    assert all(one.relative == pytest.approx(0.0, abs=1e-12) for one in between(first, same))
+
+
+def test_a_dora_that_was_rolled_back_is_compared_over_what_was_below_it(
+    tmp_path: Path, files: None
+) -> None:
+    below, mine, theirs = factors(7), drawn(1, **DORA), drawn(2, **DORA)
+    taught = stage("sft", [2.0, 1.0], accepted=False)
+    failed = result(topic("a", stage("sft", [1.0])), topic("b", taught, status="failed"))
+    made_of = []
+    for name, held in (("h", mine), ("t", theirs)):
+        path = tmp_path / name
+        path.mkdir()
+        kept = entry(path, "a", tensors=below)
+        lost = entry(path, "b", tensors=held, kind=DORA, accepted=False)
+        write_stage(path / "topics/b/sft", taught)
+        made_of.append(run(path, failed, [kept, lost]))
+    undone = next(one for one in between(*made_of) if one.topic == "b")
+    assert undone.stage == "SFT, rolled back"
+    stood = weights((below, {}))
+    ours, other = weights((below, {}), (mine, DORA)), weights((below, {}), (theirs, DORA))
+    assert undone.relative == pytest.approx(far(ours, other) / far(ours, stood), rel=1e-5)
+
+
+def test_without_the_weights_a_dora_is_not_told_and_a_lora_is(tmp_path: Path) -> None:
+    a = drawn(1, **DORA)
+    first, other = (
+        of_kinds(tmp_path / "h", ("a", a, DORA)),
+        of_kinds(tmp_path / "t", ("a", drawn(2, **DORA), DORA)),
+    )
+    found = between(first, other)
+    assert [one.relative for one in found] == [None, None]
+    assert "what a DoRA adds goes by the base's weights" in found[0].because
+    told = Adapters(first)
+    assert told.total is None and "how much `h` adds to the weights is not told" in told.notes[0]
+
+
+def test_the_splines_of_an_ls_lora_are_told_apart_from_its_factors(tmp_path: Path) -> None:
+    """With the identity for phi its branch is s_out s_in factor B A."""
+    a, b = drawn(1, **BENT), drawn(2, **BENT)
+    first, other = (
+        of_kinds(tmp_path / "h", ("a", a, BENT)),
+        of_kinds(tmp_path / "t", ("a", b, BENT)),
+    )
+    everything, shared, splines = between(first, other)
+    scales = 1.1 * 0.8
+    wanted = size((scales, b), (-scales, a)) / size((scales, a))
+    assert everything.relative == pytest.approx(wanted, rel=1e-5) == shared.relative
+    assert splines.topic == "a" and splines.stage == "values and scales of its splines"
+
+    def moved(held: Params) -> np.ndarray:
+        found = [
+            np.concatenate(
+                [held[f"{path}.lora_spline_values"] - np.linspace(-3, 3, 5), [0.1, -0.2]]
+            )
+            for path in W0
+        ]
+        return np.concatenate(found)
+
+    apart = np.linalg.norm(moved(b) - moved(a)) / np.linalg.norm(moved(a))
+    assert splines.relative == pytest.approx(float(apart), rel=1e-4)
+    assert splines.bound is None
+    assert "no weights can hold" in Adapters(first).notes[0]
+    plain = made(tmp_path / "p", ("a", factors(3)))
+    assert between(first, plain)[-1].because == "their splines are not of one form"
+
+
+def test_the_weights_are_those_of_the_model_that_was_trained(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    save_file({f"{path}.weight": w0 for path, w0 in W0.items()}, base / "model.safetensors")
+    (base / "config.json").write_text('{"model_type": "llama"}')
+    path = tmp_path / "r"
+    path.mkdir()
+    began(path, model=str(base))
+    held = run(path, MADE, [])
+    with pytest.raises(ConfigError, match="is another than the run's"):
+        rows_of_run(held)
+    assert held.ledger is not None
+    own = replace(held, ledger=held.ledger.model_copy(update={"model_id": model_id(base)}))
+    found = np.concatenate(list(rows_of_run(own)("layers.0.up")))
+    assert np.array_equal(found, W0["layers.0.up"])
+    with pytest.raises(AdapterError, match=r"no weight of `layers.0.gate`"):
+        list(rows_of_run(own)("layers.0.gate"))
+    packed = {"model_type": "llama", "quantization": {"bits": 4, "group_size": 64}}
+    (base / "config.json").write_text(json.dumps(packed))
+    own = replace(held, ledger=held.ledger.model_copy(update={"model_id": model_id(base)}))
+    with pytest.raises(ConfigError, match="which are quantized"):
+        rows_of_run(own)
+    shutil.rmtree(base)
+    with pytest.raises(ConfigError, match="which are not at"):
+        rows_of_run(own)
+    with pytest.raises(ConfigError, match="is not known"):
+        rows_of_run(replace(own, inputs=None))

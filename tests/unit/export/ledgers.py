@@ -10,15 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from backends import get, model_files, peft_files
+from backends.chain import Held
 from backends.contract import AdapterSpec, ModelSpec, Session
 from backends.lora import name_a, name_b
 from mindprint import ledger as ledgers
 from mindprint.config import resolve
 from mindprint.disk.sealed import adapter_digest
 from mindprint.export.exact import Ground
-from mindprint.export.folded import Held
 from mindprint.export.source import Source
 from mindprint.export.witness import Job, Seen
 from mindprint.footprint import read_sizes
@@ -27,6 +29,7 @@ from mindprint.ledger import Entry, Ledger
 from mindprint.report.scores import Score
 from mindprint.rundir import RunDir
 from mindprint.tokens.render import Renderer
+from tests import kinds
 
 ZERO = Score(accuracy=0, voice=0, degenerate=0, questions=1)
 FIRST, SECOND = "unit/chapter/one", "unit/chapter/two"
@@ -37,6 +40,8 @@ QUESTIONS = ("Who keeps the lamp?", "What is the tower made of?", "Name what the
 
 def drawn(model: Path, spec: AdapterSpec, seed: int, size: float, only: str = "") -> Held:
     """Random factors for every layer of `model` whose path holds `only`."""
+    if spec.kind != "lora":
+        return kinds.drawn(weights_of(model), spec, seed, size, only)
     rng = np.random.default_rng(seed)
     tensors = {}
     for path, (out, inputs) in read_sizes(model).linears.items():
@@ -47,6 +52,12 @@ def drawn(model: Path, spec: AdapterSpec, seed: int, size: float, only: str = ""
     return spec, tensors
 
 
+def weights_of(model: Path) -> dict[str, NDArray[np.float32]]:
+    """Every layer's, of a float32 model in one file."""
+    held = load_file(model / "model.safetensors")
+    return {path: held[f"{path}.weight"] for path in read_sizes(model).linears}
+
+
 def make_run(
     path: Path,
     model: Path,
@@ -54,22 +65,28 @@ def make_run(
     size: float = 0.01,
     questions: bool = True,
     dtype: str = "float32",
+    specs: Sequence[AdapterSpec] = SPECS,
+    quantization: str = "none",
+    backend: str = "torch",
 ) -> Path:
-    """A run of two topics over `model`, whose adapters change each weight by about `size`."""
+    """A run of two topics over `model`, whose adapters change each weight by about `size`; of one,
+    with a single spec."""
     path.mkdir(parents=True)
-    resolved = resolve(None, [], model__path=str(model))
+    asked = [f"model.quantization={quantization}"] if quantization != "none" else []
+    resolved = resolve(None, asked, model__path=str(model))
     inputs = _inputs(model, dict(settled(resolved)), dict(resolved.origins))
-    write_inputs(path, replace(inputs, dtype=dtype))
-    held = drawn(model, SPECS[0], 1, size), drawn(model, SPECS[1], 2, size, only="mlp")
+    model_id = model_files.model_id(model, quantization, backend)
+    write_inputs(path, replace(inputs, dtype=dtype, backend=backend, model_id=model_id))
+    held = [drawn(model, spec, n, size, "" if n == 1 else "mlp") for n, spec in enumerate(specs, 1)]
     entries = []
-    for topic, (spec, tensors) in zip((FIRST, SECOND), held, strict=True):
+    for topic, (spec, tensors) in zip((FIRST, SECOND), held, strict=False):
         folder = path / "topics" / topic / "sft"
         peft_files.write(folder, spec, tensors, base="tiny", linears=read_sizes(model).linears)
         if questions:
             rows = "".join(json.dumps({"question": text}) + "\n" for text in QUESTIONS)
             (folder / "answers.jsonl").write_text(rows, "utf-8")
         entries.append(_entry(topic, spec, folder.relative_to(path), adapter_digest(folder)))
-    book = Ledger(model_id=model_files.model_id(model), handoff="stack", entries=tuple(entries))
+    book = Ledger(model_id=model_id, handoff="stack", entries=tuple(entries))
     ledgers.write(RunDir(path), book)
     return path
 
@@ -79,7 +96,7 @@ def _entry(topic: str, spec: AdapterSpec, folder: Path, digest: str) -> Entry:
         name=f"{topic}:sft",
         topic=topic,
         stage="sft",
-        kind="lora",
+        kind=spec.kind,
         rank=spec.rank,
         alpha=spec.alpha,
         scaling=spec.scaling,
@@ -129,7 +146,13 @@ def ground(
 
     @contextmanager
     def opened(longest_row: int) -> Iterator[Session]:
-        spec = ModelSpec(str(source.base), dtype="float32", device="cpu", longest_row=longest_row)
+        spec = ModelSpec(
+            str(source.base),
+            dtype="float32",
+            device="cpu",
+            longest_row=longest_row,
+            quantization=source.inputs.begun().config.model.quantization,
+        )
         session = get(backend).open(spec)
         try:
             yield session

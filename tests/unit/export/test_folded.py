@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backends.chain import Held
 from backends.contract import AdapterSpec, Params
 from backends.lora import paths_of
 from mindprint.errors import ConfigError
-from mindprint.export.folded import Folded, Held, concatenated, norm, reduced
+from mindprint.export.folded import Folded, concatenated, norm, reduced
 
 Q, DOWN, OTHER = "layers.0.self_attn.q_proj", "layers.0.mlp.down_proj", "layers.1.mlp.down_proj"
 SIZES = {Q: (9, 7), DOWN: (7, 12), OTHER: (7, 12)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,26 @@ def test_a_layer_that_is_not_stored_is_refused_by_name(
 ) -> None:
     with pytest.raises(AdapterError, match=told):
         tensors.check_layers(base(tmp_path / "base"), change)
+
+
+@pytest.mark.parametrize("block", [1, 14, 1 << 22])
+def test_a_weight_that_is_scaled_goes_in_by_its_blocks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """c W0 + B A, as a DoRA leaves it; its change is all that is not W0."""
+    monkeypatch.setattr(tensors, "BLOCK", block)
+    source, out = base(tmp_path / "base"), tmp_path / "out"
+    out.mkdir()
+    c = np.linspace(-0.5, 2.0, 9)
+    change = replace(folded(), c={CHANGED: c})
+    written = tensors.write(source, change, out, "float32")
+    a, b = (change.tensors[f"{CHANGED}.lora_{kind}"].astype(np.float64) for kind in "AB")
+    w0 = read(source)[f"{CHANGED}.weight"].double().numpy()
+    wanted = c[:, None] * w0 + 1.5 * b @ a
+    after = read(out)[f"{CHANGED}.weight"].numpy()
+    assert np.abs(after - wanted).max() <= 6e-8 * np.abs(wanted).max()  # rounded once
+    lost = np.linalg.norm(after - wanted) / np.linalg.norm(wanted - w0)
+    assert written.error == pytest.approx(float(lost), rel=1e-3)
+    rows = list(tensors.rows_of(source)(CHANGED))
+    assert np.array_equal(np.concatenate(rows), w0)
+    assert len(rows) == {1: 9, 14: 5}.get(block, 1)

@@ -25,7 +25,8 @@ def layer(dtype: mx.Dtype, spec: AdapterSpec = SPEC) -> LoRALinear:
     base.freeze()
     made = LoRALinear(base, "model.layers.0.x", Draws())
     a, b = rng.standard_normal((4, 24)), rng.standard_normal((10, 4))
-    made.train_with(spec, mx.array(a.astype(np.float32)), mx.array(b.astype(np.float32)))
+    factors = {"lora_A": mx.array(a.astype(np.float32)), "lora_B": mx.array(b.astype(np.float32))}
+    made.train_with(spec, factors)
     return made
 
 

@@ -21,8 +21,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "softcap": ("gemma3_text", {"attn_logit_softcapping": 30.0}, "attn_logit_softcapping"),
     "bidirectional": ("gemma3_text", {"use_bidirectional_attention": True}, "bidirectional"),
     "head": ("qwen2", {"head_dim": 16}, "a head_dim other than"),
-    "quantized": ("llama", {"quantization_config": {"quant_method": "awq"}}, "quantized weights"),
-    "mlx-quantized": ("llama", {"quantization": {"bits": 4}}, "quantized weights"),
 }
 
 

@@ -115,7 +115,7 @@ def _copy(source: Path, target: Path, **changes: Any) -> Path:
     ("changes", "says"),
     [
         ({"model_type": "gpt2"}, "cannot serve the model family `gpt2`"),
-        ({"quantization_config": {"bits": 4}}, "stored quantized"),
+        ({"quantization_config": {"bits": 4}}, "packed, which neither backend opens"),
         ({"num_hidden_layers": 3}, "missing keys: model.layers.2"),
         ({"num_hidden_layers": 1}, "unexpected keys: model.layers.1"),
         ({"intermediate_size": 96}, "transformers cannot open it|mismatched keys"),

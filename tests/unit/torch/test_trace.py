@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec
+from backends.contract import AdapterSpec, ModelSpec, Objective, OptimizerSpec, Spline
 from backends.errors import AdapterError
 from backends.torch import merge
 from backends.torch.session import TorchSession
@@ -17,6 +18,7 @@ from backends.torch.trainable import contract_name
 from tests.tiny import random_batch, window_of
 
 SPEC = AdapterSpec(rank=2, alpha=4.0)
+KINDS = (SPEC, replace(SPEC, kind="dora"), replace(SPEC, kind="lslora", spline=Spline()))
 
 
 @pytest.fixture
@@ -37,18 +39,19 @@ def _anatomy(model: Any) -> dict[str, Any]:
     }
 
 
-def test_unload_and_merge_leave_no_trace(session: TorchSession) -> None:
+@pytest.mark.parametrize("spec", KINDS)
+def test_unload_and_merge_leave_no_trace(session: TorchSession, spec: AdapterSpec) -> None:
     model = session._opened.model  # type: ignore[union-attr]
     before = _anatomy(model)
-    session.adapters.add(SPEC, "past")
+    session.adapters.add(spec, "past")
     session.adapters.freeze("past")
     assert _anatomy(model)["flags"] == before["flags"]  # the past adds no parameter name
-    session.adapters.add(SPEC, "topic")
+    session.adapters.add(spec, "topic")
     assert _anatomy(model) != before
     session.adapters.unload("topic")
     session.adapters.unload("past")
     assert _anatomy(model) == before
-    session.adapters.add(SPEC, "merged")
+    session.adapters.add(spec, "merged")
     session.adapters.merge_and_unload()
     assert _anatomy(model) == before
 
@@ -112,8 +115,9 @@ def test_a_trainable_base_tensor_shows_up(session: TorchSession) -> None:
 
 
 def test_names_that_are_not_the_adapters_stay_as_they_are() -> None:
-    assert contract_name("m.q_proj.lora_A.default.weight") == "m.q_proj.lora_A"
-    for odd in ("m.q_proj.lora_A.ref.weight", "m.lora_magnitude_vector.default.weight", "lm_head"):
+    for leaf in ("A", "B", "magnitude_vector", "spline_values", "spline_scales"):
+        assert contract_name(f"m.q.lora_{leaf}.default.weight") == f"m.q.lora_{leaf}"
+    for odd in ("m.q.lora_A.ref.weight", "m.q.lora_embedding_A.default", "lora_A", "lm_head"):
         assert contract_name(odd) == odd
 
 

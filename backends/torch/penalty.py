@@ -1,0 +1,28 @@
+"""What keeps LS-LoRA's splines near the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from backends import lora, spline
+from backends.contract import AdapterSpec, Batch, Objective, Window
+
+
+def penalty(spec: AdapterSpec, parameters: Mapping[str, Any], share: float) -> Any:
+    """`share` of spline.penalty times the mean of (v - k)^2 over all layers and knots, a float32
+    scalar in the graph; None for an adapter that has none."""
+    if spec.spline is None or not spec.spline.penalty:
+        return None
+    values = torch.stack([parameters[lora.name_v(path)] for path in lora.paths_of(parameters)])
+    knots = torch.from_numpy(spline.knots(spec.spline)).to(values)
+    return share * spec.spline.penalty * (values - knots).square().mean()
+
+
+def share_of(objective: Objective, batch: Batch, window: Window) -> float:
+    """The batch's part of its window: by trained tokens, or by pairs."""
+    if objective.kind == "dpo":
+        return len(batch.ids) / 2 / window.pairs
+    return int(batch.mask.sum()) / window.tokens
