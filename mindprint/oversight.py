@@ -17,9 +17,9 @@ from mindprint.tokens.batches import row_logprobs
 from mindprint.tokens.render import Row
 
 LOOKS_PER_STAGE = 8
-PAIRS_PER_LOOK = 8
+PAIRS_PER_LOOK = 16
 """A look weighs 16 answers and 16 ends, which takes about what the training of five pairs does:
-so many are trained before the next, lest a short stage look longer than it trains."""
+three times as many are trained before the next, lest a short stage look as long as it trains."""
 
 
 @dataclass(frozen=True)

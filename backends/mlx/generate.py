@@ -53,32 +53,23 @@ def _decode(
         prefix = _empty(decoder)
         mx.eval(_begin(decoder, prefix, [prompts[0][:start]]), prefix.held())
     waiting, alive = Waiting(prompts, spec.batch_size), list[Answer]()
-    cache, ahead = _empty(decoder), None
+    cache = _empty(decoder)
 
-    def grown(these: Cache, growing: list[Answer], found: mx.array) -> list[int]:
-        going = extend(growing, _tokens(found, growing, spec), spec, on_token)
+    def grown(these: Cache, growing: list[Answer], tokens: list[int]) -> list[Answer]:
+        going = extend(growing, tokens, spec, on_token)
         these.keep(going)
-        return going
+        return [growing[index] for index in going]
 
     while waiting or alive:
         if alive:
-            found = ahead if ahead is not None else _next(decoder, cache, _newest(alive), spec)
-            ahead = None
-            if not waiting and _goes_on(alive, spec):
-                # The step after is under way before this one's tokens are looked at; rows that
-                # they end are left out of it afterwards.
-                ahead = _next(decoder, cache, found, spec)
-            going = grown(cache, alive, found)
-            if ahead is not None and len(going) < len(alive):
-                ahead = ahead[mx.array(going, dtype=mx.int32)] if going else None
-            alive = [alive[index] for index in going]
+            states = _step(decoder, cache, alive)
+            alive = grown(cache, alive, _tokens(decoder, states, alive, spec, cache))
         if taken := waiting.take(len(alive)):
             rest = [prompts[index][start:] for index in taken]
             fresh = _empty(decoder) if prefix is None else prefix.spread(len(taken))
             states = _begin(decoder, fresh, rest)
             new = [answers[index] for index in taken]
-            going = grown(fresh, new, _first(decoder, states, new, spec, fresh))
-            new = [new[index] for index in going]
+            new = grown(fresh, new, _first_tokens(decoder, states, new, spec, fresh))
             if not alive:
                 cache = fresh
             elif new:
@@ -99,52 +90,37 @@ def _begin(decoder: Decoder, cache: Cache, prompts: Sequence[Sequence[int]]) -> 
     return mx.take_along_axis(states, last, axis=1)[:, 0]
 
 
-def _newest(answers: list[Answer]) -> mx.array:
-    return mx.array([answer.ids[-1] for answer in answers], dtype=mx.int32)
-
-
-def _goes_on(answers: list[Answer], spec: GenerateSpec) -> bool:
-    """Whether the step after the present one can be begun before this one's tokens are known."""
-    longer = any(len(answer.ids) + 1 < spec.max_tokens for answer in answers)
-    return spec.temperature == 0.0 and longer
-
-
-def _next(decoder: Decoder, cache: Cache, newest: mx.array, spec: GenerateSpec) -> mx.array:
-    """One token more a row, after `newest` [rows]; as `_chosen` of it, and under way."""
+def _step(decoder: Decoder, cache: Cache, answers: list[Answer]) -> mx.array:
+    """One token more a row; last states [rows, hidden]."""
     masks = cache.advance()
-    states = decoder.hidden(newest[:, None], masks, cache.layers)[:, -1]
-    return _chosen(decoder, states, spec, cache)
+    newest = mx.array([[answer.ids[-1]] for answer in answers])
+    return decoder.hidden(newest, masks, cache.layers)[:, -1]
 
 
-def _chosen(decoder: Decoder, states: mx.array, spec: GenerateSpec, cache: Cache) -> mx.array:
-    """Each row's next token [rows], or where it is to be drawn the logits [rows, vocabulary], from
-    its last state; the cache is computed with it."""
-    found = _greedy(decoder, states) if spec.temperature == 0.0 else decoder.head(states)
-    mx.async_eval(found, cache.held())
-    return found
-
-
-def _first(
+def _first_tokens(
     decoder: Decoder, states: mx.array, answers: list[Answer], spec: GenerateSpec, cache: Cache
-) -> mx.array:
-    """As `_chosen`, of answers that begin: how likely each is to be empty is noted."""
+) -> list[int]:
     if not spec.stop_ids:
-        return _chosen(decoder, states, spec, cache)
+        return _tokens(decoder, states, answers, spec, cache)
     logits = decoder.head(states)
     likely = logits[:, spec.stop_ids[0]]
     chances = mx.exp(likely - mx.logsumexp(logits, axis=-1))
-    found = mx.argmax(logits, axis=-1) if spec.temperature == 0.0 else logits
-    mx.eval(found, chances, cache.held())
+    mx.eval(logits, chances, cache.held())
     noted(answers, [float(chance) for chance in np.array(chances)])
-    return found
+    return _drawn(logits, answers, spec)
 
 
-def _tokens(found: mx.array, answers: list[Answer], spec: GenerateSpec) -> list[int]:
-    """What `_chosen` of each row chose, or a draw from its logits."""
-    held = np.array(found)
+def _tokens(
+    decoder: Decoder, states: mx.array, answers: list[Answer], spec: GenerateSpec, cache: Cache
+) -> list[int]:
+    """Each row's next token, from its last state; the cache is computed with it."""
     if spec.temperature == 0.0:
-        return [int(token) for token in held]
-    return [draw(held[index], spec, answer.rng) for index, answer in enumerate(answers)]
+        found = _greedy(decoder, states)
+        mx.eval(found, cache.held())
+        return [int(token) for token in np.array(found)]
+    logits = decoder.head(states)
+    mx.eval(logits, cache.held())
+    return _drawn(logits, answers, spec)
 
 
 def _greedy(decoder: Decoder, states: mx.array) -> mx.array:
@@ -163,6 +139,14 @@ def _greedy(decoder: Decoder, states: mx.array) -> mx.array:
         where.append(mx.argmax(logits, axis=-1) + start)
     block = mx.argmax(mx.stack(best), axis=0, keepdims=True)
     return mx.take_along_axis(mx.stack(where), block, axis=0)[0]
+
+
+def _drawn(logits: mx.array, answers: list[Answer], spec: GenerateSpec) -> list[int]:
+    """Greedily where the logits lie: only the indices leave the device."""
+    if spec.temperature == 0.0:
+        return [int(token) for token in np.array(mx.argmax(logits, axis=-1))]
+    held = np.array(logits)
+    return [draw(held[index], spec, answer.rng) for index, answer in enumerate(answers)]
 
 
 def _right_padded(prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -80,6 +82,8 @@ def run(arguments: Sequence[str] | None = None, last: bool = False) -> int:
 
 
 def main() -> None:
+    # As the process ends nobody looks through what goes with it: with PyTorch that takes a second.
+    atexit.register(gc.freeze)
     sys.exit(run(last=True))
 
 

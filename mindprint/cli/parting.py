@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mindprint.boundary import check_trained
+from mindprint.cli.cached import for_run
 from mindprint.cli.execute import going_on_with
 from mindprint.cli.going_on import Wish, continued, over_past, present
 from mindprint.cli.interrupt import asked_to_stop
@@ -68,6 +69,7 @@ def _made(
     TooLarge before anything is written, where there is anything left to train."""
     config = prepared.resolved.config
     topics = tuple(lesson.topic.id for lesson in prepared.plan.lessons)
+    for_run(config.run.cache)  # a place that cannot be one is refused before the past is copied
     with Hold(old.path).quietly():  # one fork at a time, and none of a run being written
         past = Past.of(old, inputs.topics, until).under(config, topics)
         check_adapters(past, inputs.resolved().config, config)

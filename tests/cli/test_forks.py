@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mindprint.cache import PLACE
 from mindprint.cli import execute
 from mindprint.disk.hold import LOCK, Hold
 from mindprint.disk.sealed import read_json
@@ -92,6 +93,19 @@ def test_a_fork_that_was_not_made_is_to_be_asked_for_again(
     again = " ".join(str(word) for word in ("mindprint", "resume", stopped, *words))
     refused(said, 2 if fault else 130, f"nothing was written yet: begin again with `{again}`")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "r"]
+
+
+def test_a_cache_that_cannot_be_is_refused_before_the_past_is_copied(
+    mindprint: Mindprint,
+    stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_model: None,
+) -> None:
+    monkeypatch.setenv(PLACE, "~nosuchuser/x")
+    said = mindprint("resume", stopped, "--fork", tmp_path / "new")
+    refused(said, 2, PLACE)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_fork_that_was_made_is_to_be_gone_on_with_and_listed(

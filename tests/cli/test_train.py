@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import get
 from mindprint import rundir
 from mindprint.disk.sealed import read_json
 from tests.cli.conftest import Mindprint, Said
@@ -27,10 +28,20 @@ def train(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_run_and_everything_that_reads_it(
-    mindprint: Mindprint, curriculum: Path, model: Path, tmp_path: Path, backend: str
+    mindprint: Mindprint,
+    curriculum: Path,
+    model: Path,
+    tmp_path: Path,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "runs" / "one"
+    opened = []
+    kind = type(get(backend))
+    real = kind.open
+    monkeypatch.setattr(kind, "open", lambda *words: opened.append(words) or real(*words))
     said = train(mindprint, curriculum, model, out, **{"--backend": backend})
+    assert len(opened) == 1  # three topics, their stages and every verdict over one model
     # A random model passes no gate: the run is whole, and says so with exit code 1.
     assert said.code == 1, said.err
     assert "mean: 0 of 3 topics passed" in said.out and f"report: {out}/report.html" in said.out
