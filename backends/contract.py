@@ -175,7 +175,7 @@ class StepStats:
     and, whatever the objective's `loss`, from summed log-probabilities:
     `margin` = beta * (log-ratio chosen - log-ratio rejected), `wins` = pairs with margin > 0,
     `chosen_logratio` = policy minus reference log-probability of the chosen answers.
-    `penalty` is the batch's share of what keeps an LS-LoRA's spline near the identity, not in `loss`.
+    `penalty` is the batch's share of what keeps LS-LoRA's splines near the identity, not in `loss`.
     """
 
     loss: float

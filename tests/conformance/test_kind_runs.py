@@ -32,6 +32,7 @@ SETTINGS = (
     "run.checkpoint_every=2",
     "eval.max_tokens=4",
     "eval.retention=off",
+    "eval.few_shot=0",
     "adapter.rank=2",
     "adapter.alpha=4",
     "adapter.dropout=0.1",

@@ -26,7 +26,18 @@ from backends.contract import (
 )
 from tests.conformance.conftest import ModelFolder
 from tests.conformance.dense import Acting, Dense, penalty
-from tests.conformance.kinds import DORA, LSLORA, NEW, assign, drawn, endings, norm_of, put, same
+from tests.conformance.kinds import (
+    DORA,
+    FORMS,
+    LSLORA,
+    NEW,
+    assign,
+    drawn,
+    endings,
+    norm_of,
+    put,
+    same,
+)
 from tests.conformance.oracle import LN2
 from tests.conformance.trained import train
 from tests.tiny import part, preference_batch, random_batch, window_of, with_reference
