@@ -26,9 +26,15 @@ class Spline:
     def __post_init__(self) -> None:
         if self.knots < 3 or not self.low < 0 < self.high:
             raise ValueError("a spline has three knots or more, on both sides of 0")
+        if self.penalty < 0 or self.rate < 0:
+            raise ValueError("a spline's penalty and rate are 0 or more")
         places = -self.low / (self.high - self.low) * (self.knots - 1)
         if abs(places - round(places)) > 1e-6:
             raise ValueError(f"none of {self.knots} knots from {self.low:g} to {self.high:g} is 0")
+        ends = self.low, self.high, (self.high - self.low) / (self.knots - 1)
+        least, most = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+        if not all(least < abs(end) < most for end in ends):
+            raise ValueError(f"knots from {self.low:g} to {self.high:g} are none in float32")
 
 
 @dataclass(frozen=True)

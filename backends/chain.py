@@ -139,15 +139,30 @@ class Layer:
         """B [out, rank] and m [out] of the one DoRA of factor 1 that does what the chain does to
         the weight: B / c, and c times the norm of W0 + B A / c.
 
-        Raises AdapterError where a c is 0, under which W0 plays no part.
+        Raises AdapterError where a c is 0, under which W0 plays no part, or so near to it that
+        float32 does not hold B / c.
         """
         c = chain.scaled
-        if not c.all():
-            raise AdapterError(
-                f"row {int(np.argmin(np.abs(c)))} of `{self.path}` has a magnitude of 0, so that "
-                "its weight plays no part, and no one DoRA does the same"
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            b = chain.b / c[:, None]
+        m = np.sign(c) * np.sqrt(self.squares(c, chain.b))
+        largest = np.maximum(np.abs(b).max(axis=1, initial=0.0), np.abs(m))
+        # What is no number is not below the limit either.
+        held = (c != 0) & (largest <= np.finfo(np.float32).max)
+        if not held.all():
+            raise self._no_dora(int(np.argmin(held)), c)
+        return b, m
+
+    def _no_dora(self, row: int, c: Wide) -> AdapterError:
+        told = (
+            "has a magnitude of 0, so that its weight plays no part, and no one DoRA does the same"
+        )
+        if c[row]:
+            told = (
+                f"is scaled by {c[row]:.3g}: float32 does not hold the one DoRA that does the same"
             )
-        return chain.b / c[:, None], np.sign(c) * np.sqrt(self.squares(c, chain.b))
+        hint = "export a merged model: `--to merged`"
+        return AdapterError(f"row {row} of `{self.path}` {told}", hint=hint)
 
     def _ratio(self, magnitude: NDArray[np.float32], c: Wide | None, b: Wide) -> Wide:
         """g; a row of zeros stays one, whatever its magnitude."""

@@ -165,8 +165,10 @@ def adopt(stranger: Stranger, target: Target, out: Path, name: str) -> Adopted:
     """Write the run `out`, whole or not at all, after the adapter was seen to act in the opened
     model and to leave its base as it was.
 
-    Raises AdapterError for an adapter that does not fit, StageError where the base changed.
+    Raises ConfigError for settings that the adapter itself has, AdapterError for an adapter that
+    does not fit, StageError where the base changed.
     """
+    _check_settings(target)
     linears = read_sizes(target.folder).linears
     stranger.fit(linears)
     tensors, called = stranger.tensors, target.called
@@ -185,6 +187,14 @@ def adopt(stranger: Stranger, target: Target, out: Path, name: str) -> Adopted:
     size = sum(tensor.nbytes for tensor in tensors.values())
     write_new_folder(out, fill, size)
     return made[0]
+
+
+def _check_settings(target: Target) -> None:
+    """Raises ConfigError for a setting given of what the folder says."""
+    for key, origin in target.resolved.origins.items():
+        if key.startswith("adapter.") and origin.startswith("--set"):
+            what = f"`{key}` is the adapter's own, as its folder has it"
+            raise ConfigError(what, where=origin, hint=f"leave `{origin}` out")
 
 
 def checked_name(name: str | None, folder: Path) -> str:

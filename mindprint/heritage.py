@@ -131,11 +131,9 @@ class Heritage:
         if resolved.config.model.path is not None:
             return resolved
         own = self.inputs.resolved().config.model
-        values = {
-            "model.path": own.path,
-            "model.revision": own.revision,
-            QUANTIZATION: own.quantization,
-        }
+        values = {"model.path": own.path, "model.revision": own.revision}
+        if QUANTIZATION not in resolved.origins:  # another one that is asked for is refused later
+            values[QUANTIZATION] = own.quantization
         origin = f"{FROM} {self.run.path}"
         return with_values(resolved, values, dict.fromkeys(values, origin))
 

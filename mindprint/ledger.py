@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from backends.contract import Session
 from mindprint.disk.sealed import adapter_digest, read_json, write_json
 from mindprint.errors import ConfigError, StageError
+from mindprint.inputs import Inputs
 from mindprint.report.scores import Score
 from mindprint.rundir import RunDir
 
@@ -189,6 +190,19 @@ def check_model(ledger: Ledger, session: Session, run: RunDir) -> None:
             "this is not the model that the run was made on",
             where=f"{run.path / LEDGER}: model_id {ledger.model_id[:12]}",
             hint=f"the model given hashes to {session.model_id[:12]}{_packed(session)}",
+        )
+
+
+def check_packed(inputs: Inputs, chosen: str) -> None:
+    """Before any weight is read, what `check_model` would find after: each backend packs weights
+    its own way. Raises ConfigError for another backend than the one that packed the run's."""
+    made_on = inputs.backend
+    if inputs.begun().config.model.quantization != "none" and chosen != made_on:
+        raise ConfigError(
+            f"the run's base is quantized as {made_on} does it, and on {chosen} it is another "
+            "model",
+            where="--backend",
+            hint=f"use `--backend {made_on}`",
         )
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from backends import choose, get, model_files, packed_files, peft_files
 from backends.asked import check_spec
@@ -22,6 +23,8 @@ from mindprint.tokens.render import Renderer
 
 RUN_FILES = (FILE, "ledger.json", "config.yaml")
 NAMED = "RUN|MODEL"
+Quantization = Literal["none", "4bit", "8bit"]
+UNQUANTIZED: Quantization = "none"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Target:
         """`named` is a run folder, a model folder or a hub id; `adapters` are PEFT folders.
 
         A run brings its own settings, backend and device where others are not given. `like`:
-        another's settings, of which all but the model's path and revision are taken. `place`: the
+        another's settings, of which all but the model's path and revision are taken, and but how
+        it is quantized where `named` is a run, or a model whose files are quantized. `place`: the
         argument that `named` was given as, which a fault of it names. Raises ConfigError,
         ModelError, AdapterError or BackendUnavailable.
         """
@@ -75,12 +79,14 @@ class Target:
         acting = _acting(_of_run(run, until) if run is not None else (), adapters)
         resolved = _resolved(named, inputs, config, settings, place)
         if like is not None:
-            resolved = _like(like, resolved)
+            resolved = _like(like, resolved, _quantization(like, resolved, run, place))
         chosen = choose(backend or (inputs.backend if inputs is not None else "auto"))
+        if inputs is not None:
+            ledger.check_packed(inputs, chosen.name)
         same = inputs is not None and chosen.name == inputs.backend
         made_on = inputs.device if inputs is not None and same else "auto"
         spec = _spec(resolved, device or made_on)
-        folder = _folder(spec, place)
+        folder = _folder(spec.path, spec.revision, place)
         _check_shapes(acting, folder)
         thinking = resolved.config.model.enable_thinking
         renderer = Renderer.open(folder, enable_thinking=thinking)
@@ -154,10 +160,10 @@ def _run_around(folder: Path) -> Path | None:
     return next((above for above in folder.absolute().parents if (above / FILE).is_file()), None)
 
 
-def _folder(spec: ModelSpec, place: str) -> Path:
+def _folder(path: str, revision: str | None, place: str) -> Path:
     """The model's folder; a fault of it names the argument that the model was given as."""
     try:
-        return model_files.resolve(spec.path, spec.revision)
+        return model_files.resolve(path, revision)
     except ModelError as error:
         where = error.where.replace("model.path", place)
         if where == error.where and where != "model.revision":
@@ -242,13 +248,29 @@ def _resolved(
     return made.model_copy(update={"origins": {**made.origins, "model.path": origin}})
 
 
-def _like(other: Resolved, own: Resolved) -> Resolved:
+def _quantization(other: Resolved, own: Resolved, run: Path | None, place: str) -> Quantization:
+    """A run's model is opened as it was trained over, any other as the other's; what is quantized
+    in its files is not quantized once more."""
+    if run is not None:
+        return own.config.model.quantization
+    asked = other.config.model.quantization
+    if asked == UNQUANTIZED or own.config.model.path == other.config.model.path:
+        return asked
+    folder = _folder(str(own.config.model.path), own.config.model.revision, place)
+    found = packed_files.packing(model_files.read_config(folder), str(folder / "config.json"))
+    return asked if found is None else UNQUANTIZED
+
+
+def _like(other: Resolved, own: Resolved, quantization: Quantization) -> Resolved:
     """The other's settings with one's own model; the same model keeps the other's revision."""
     path, revision = own.config.model.path, own.config.model.revision
     keys = ["model.path", "model.revision"]
     if path == other.config.model.path and revision is None:
         revision, keys = other.config.model.revision, keys[:1]
-    model = other.config.model.model_copy(update={"path": path, "revision": revision})
+    if quantization != other.config.model.quantization:
+        keys.append("model.quantization")
+    update = {"path": path, "revision": revision, "quantization": quantization}
+    model = other.config.model.model_copy(update=update)
     origins = {key: origin for key, origin in other.origins.items() if key not in keys}
     origins |= {key: own.origins[key] for key in keys if key in own.origins}
     config = other.config.model_copy(update={"model": model})

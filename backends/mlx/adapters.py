@@ -214,7 +214,12 @@ class MlxAdapters:
             raise AdapterError("no adapter is attached, so there is nothing to merge")
         changes = self._changes(attached)
         with room_for("a merge"):
-            report = fold(self._decoder, changes, bound, self._everything)
+            try:
+                report = fold(self._decoder, changes, bound, self._everything)
+            except BaseException:
+                self._below.forget()
+                self._refresh()  # what acts was worked out over weights that are no longer there
+                raise
         self._stop_training()
         self._past = []
         self._merged.append(attached)

@@ -10,12 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
-
 from backends.mlx import base_weight
 from backends.mlx.framework import mx
-
-TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class Ground:
 
 def stretch(magnitudes: mx.array, norms: mx.array) -> mx.array:
     """g [out]: what DoRA multiplies each row by. A row of zeros stays one."""
-    return magnitudes / mx.maximum(norms, TINY)
+    return magnitudes / mx.where(norms == 0.0, mx.inf, norms)
 
 
 def _roots(squares: mx.array) -> mx.array:

@@ -144,7 +144,6 @@ class _Soft:
         self._step = spline.spacing(spec)
         self._low, self._high = spec.low, spec.high
         self._endless = spec.outside == "linear"
-        self._at_zero = spline.weights(0.0, spec).astype(np.float32)
         ends = spline.weights([spec.low, spec.high], spec)
         from_centre = spline.knots(spec) - (ends @ spline.knots(spec))[:, None]
         self._at_ends = (ends * from_centre * (2.0 / self._step**2)).astype(np.float32)
@@ -156,7 +155,7 @@ class _Soft:
             raised = self._raised(inside, place)
             total, lean = total + raised, lean + moved[place] * raised
             inside = _after(inside, total, lean)
-        found = lean / total - self._origin(moved)
+        found = lean / total - self._at_zero(moved)
         for slopes, beyond in self._beyond(u):
             found = found + (slopes * moved).sum() * beyond
         return found
@@ -167,17 +166,22 @@ class _Soft:
         for place in range(len(self._knots)):
             total = total + self._raised(inside, place)
             inside = _after(inside, total)
-        part = mx.reciprocal(total)
+        part, at_zero = mx.reciprocal(total), self._shares_at_zero()
         lean, centre, both = (mx.zeros_like(u) for _ in range(3))
         shares = []
         for place, knot in enumerate(self._knots):
             share = self._raised(inside, place) * part
             lean, centre = lean + moved[place] * share, centre + knot * share
             both = both + (knot * moved[place]) * share
-            shares.append(_total(weight * share))
+            # Number by number: where u is 0, as it is in a first step, nothing may be left of a
+            # sum, or AdamW would make whole steps of it.
+            shares.append(_total(weight * (share - at_zero[place])))
             inside = _after(inside, lean, centre, both, shares[-1])
-        found, slope = lean - self._origin(moved), (both - centre * lean) * (2.0 / self._step**2)
-        sums = mx.stack(shares) - mx.array(self._at_zero) * _total(weight)
+        origin = mx.zeros((1,))
+        for place in range(len(self._knots)):
+            origin = origin + moved[place] * at_zero[place]
+        found, slope = lean - origin, (both - centre * lean) * (2.0 / self._step**2)
+        sums = mx.stack(shares)
         for slopes, beyond in self._beyond(u):
             found = found + (slopes * moved).sum() * beyond
             sums = sums + slopes * _total(weight * beyond)
@@ -189,8 +193,23 @@ class _Soft:
         away = (inside - self._knots[place]) * (1.0 / self._step)
         return exp2(mx.square(away) * -LOG2E)
 
-    def _origin(self, moved: mx.array) -> mx.array:
-        return (mx.array(self._at_zero) * moved).sum()
+    def _at_zero(self, moved: mx.array) -> mx.array:
+        """The mean at 0 [1], by the arithmetic that it is taken from, so that phi(0) is 0."""
+        nil = mx.zeros((1,))
+        total, lean = nil, nil
+        for place in range(len(self._knots)):
+            raised = self._raised(nil, place)
+            total, lean = total + raised, lean + moved[place] * raised
+        return lean / total
+
+    def _shares_at_zero(self) -> list[mx.array]:
+        """As `back` works out its shares, each [1]."""
+        raised = [self._raised(mx.zeros((1,)), place) for place in range(len(self._knots))]
+        total = mx.zeros((1,))
+        for one in raised:
+            total = total + one
+        part = mx.reciprocal(total)
+        return [one * part for one in raised]
 
     def _beyond(self, u: mx.array) -> list[tuple[mx.array, mx.array]]:
         """At each end of a grid that r leaves with its slope: that slope's part of each knot, and

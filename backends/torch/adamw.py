@@ -35,9 +35,12 @@ class AdamW:
         self._m = {name: torch.zeros_like(held) for name, held in parameters.items()}
         self._v = {name: torch.zeros_like(held) for name, held in parameters.items()}
 
-    def step(self, gradients: dict[str, Any], learning_rate: float) -> None:
-        """Move the parameters that have a gradient. Running out of room changes none of them."""
-        room = {name: torch.empty_like(one) for name, one in gradients.items()}  # all it takes
+    def room(self) -> dict[str, Any]:
+        """All that a step takes beside what is there: asked for before anything is changed."""
+        return {name: torch.empty_like(held) for name, held in self._parameters.items()}
+
+    def step(self, gradients: dict[str, Any], learning_rate: float, room: dict[str, Any]) -> None:
+        """Move the parameters that have a gradient."""
         self._steps += 1
         for rate in dict.fromkeys(self._rates[name] for name in gradients):
             names = [name for name in gradients if self._rates[name] == rate]

@@ -62,12 +62,13 @@ class TrainedDora(Linear):  # type: ignore[misc]
         return base(x) + magnified(again, g - 1.0) + magnified(z, g)
 
     def _norms(self, name: str) -> Any:
-        """Float32 [out], of P + scale B A. Worked out anew whenever one of these has changed."""
+        """Float32 [out], of P + scale B A. Worked out anew in every step, and where nothing is
+        differentiated whenever one of these has changed."""
         a, b = self.lora_A[name].weight, self.lora_B[name].weight
         scale, past = self.scaling[name], chain_of(self.base_layer)
         versions = [(held.data_ptr(), held._version) for held in (a, b)]
         key = (name, scale, past, versions)
-        if self._worked_out is None or self._worked_out[0] != key:
+        if torch.is_grad_enabled() or self._worked_out is None or self._worked_out[0] != key:
             with torch.no_grad():
                 linear = original_of(self.base_layer)
                 gained = past.gained(linear, a, scale * b)

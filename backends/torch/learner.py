@@ -70,9 +70,10 @@ class TorchLearner:
         value = float(norm.item())
         if np.isfinite(value):
             with room_for("an optimizer step", self._opened.device, where="adapter.rank"):
+                room = self._optimizer.room()
                 if max_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters.values(), max_grad_norm, norm)
-                self._optimizer.step(gradients, learning_rate)
+                self._optimizer.step(gradients, learning_rate, room)
         self._clear()
         self._window_began = self._drawn()
         return value

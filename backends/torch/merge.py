@@ -15,6 +15,7 @@ from backends import merging
 from backends.contract import MergeReport
 from backends.errors import MergeRefused
 from backends.merging import ratio, refusal
+from backends.model_files import own_names
 from backends.sampling import probe_rows
 from backends.torch.base_weight import quantized
 from backends.torch.chain import Entry, norms, stretch
@@ -49,20 +50,23 @@ class Pristine:
     """The tensors of the model's safetensors files, read one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._file: dict[str, Path] = {}
+        file_of: dict[str, Path] = {}
         for file in shards(folder):
             with safe_open(file, framework="pt") as opened:
-                self._file.update(dict.fromkeys(opened.keys(), file))
+                file_of.update(dict.fromkeys(opened.keys(), file))
+        names = own_names(folder, file_of)
+        self._at = {own: (file_of[stored], stored) for own, stored in names.items()}
 
     def read(self, name: str) -> Any:
         """The stored tensor, on the CPU. Raises MergeRefused when the files have none."""
-        if name not in self._file:
+        if name not in self._at:
             raise MergeRefused(
                 f"the model's files hold no tensor `{name}`, so a merge cannot be rebuilt",
                 hint="keep the adapters stacked (handoff: stack)",
             )
-        with safe_open(self._file[name], framework="pt") as opened:
-            return opened.get_tensor(name)
+        file, stored = self._at[name]
+        with safe_open(file, framework="pt") as opened:
+            return opened.get_tensor(stored)
 
 
 def fold(

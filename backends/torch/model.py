@@ -165,6 +165,9 @@ def _config(folder: Path) -> Any:
         whole = AutoConfig.from_pretrained(folder, local_files_only=True)
         config = text_part.config_of(whole, AutoConfig.for_model)
         settings = config.to_dict()
+        packed = getattr(whole, "quantization_config", None)
+        if config is not whole and packed is not None:
+            config.quantization_config = packed  # the whole's, and the text part is packed as well
     except _CONFIG_FAULTS as error:
         raise ModelError(
             f"transformers cannot read the config: {reason(error)}", where=where

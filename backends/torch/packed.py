@@ -110,7 +110,8 @@ def freeze_packed(model: nn.Module) -> int:
 
 
 def _four_bit(module: Any) -> None:
-    packed, state = module.weight.data, module.weight.quant_state
+    state = module.weight.quant_state
+    packed = module.weight.data.view(torch.uint8).reshape(-1, 1)  # whatever type holds the bytes
     del module.quant_state
     module.__class__ = FourBitLinear
     module.kind, module.block = state.quant_type, int(state.blocksize)

@@ -105,7 +105,7 @@ class TorchSession:
     def unpacked(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         self._enter()
         for path, layer in self._opened.packed.items():
-            yield f"{path}.weight", array(layer.unpacked(torch.float32))
+            yield f"{path}.weight", array(layer.unpacked(getattr(torch, self.info.dtype)))
 
     def memory(self) -> Memory:
         return memory.memory(self._device)

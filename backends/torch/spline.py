@@ -84,13 +84,12 @@ def _knots(spec: Spline, dtype: Any, device: Any) -> Any:
 
 
 @functools.cache
-def _fixed(spec: Spline, dtype: Any, device: Any) -> tuple[Any, Any]:
-    """Of `soft` interpolation: the weights at 0, [knots], and by how much each value moves the
-    slope at the grid's low end and at its high one, [2, knots]."""
-    at, own = spline.weights([0.0, spec.low, spec.high], spec), spline.knots(spec)
+def _fixed(spec: Spline, dtype: Any, device: Any) -> Any:
+    """Of `soft` interpolation: by how much each value moves the slope at the grid's low end and at
+    its high one, [2, knots]."""
+    at, own = spline.weights([spec.low, spec.high], spec), spline.knots(spec)
     leaning = at * (own - (at @ own)[:, None]) * (2.0 / spline.spacing(spec) ** 2)
-    made = [torch.tensor(rows, dtype=dtype, device=device) for rows in (at[0], leaning[1:])]
-    return made[0], made[1]
+    return torch.tensor(leaning, dtype=dtype, device=device)
 
 
 class _Piecewise:
@@ -146,7 +145,8 @@ class _Soft:
         self._goes_on = spec.outside == "linear"
         self._moved = values - _knots(spec, values.dtype, values.device)
         self._at_zero = self._mean(values.new_zeros(1))
-        self._weights_at_zero, self._to_ends = _fixed(spec, values.dtype, values.device)
+        self._at_zero_shares = self._shares(values.new_zeros(1))
+        self._to_ends = _fixed(spec, values.dtype, values.device)
         self._ends = self._to_ends @ self._moved
 
     def residual(self, u: Any) -> Any:
@@ -176,9 +176,10 @@ class _Soft:
         total = torch.zeros_like(u)
         for weight in self._weights(inside):
             total += weight
-        share = g / total
-        sums = torch.stack([weight.mul_(share).sum() for weight in self._weights(inside)])
-        found = sums - g.sum() * self._weights_at_zero
+        # Number by number: where u is 0, as it is in a first step, nothing may be left of a sum, or
+        # AdamW would make whole steps of it.
+        pairs = zip(self._weights(inside), self._at_zero_shares, strict=True)
+        found = torch.stack([weight.div_(total).sub_(at).mul_(g).sum() for weight, at in pairs])
         if self._goes_on:
             for row, far in zip(self._to_ends, self._outside(u), strict=True):
                 found += far.mul_(g).sum() * row
@@ -190,6 +191,14 @@ class _Soft:
             total += weight
             mean.addcmul_(weight, moved)
         return mean.div_(total)
+
+    def _shares(self, inside: Any) -> list[Any]:
+        """The weights, each over their sum."""
+        raised = list(self._weights(inside))
+        total = torch.zeros_like(inside)
+        for weight in raised:
+            total += weight
+        return [weight.div_(total) for weight in raised]
 
     def _weights(self, inside: Any) -> Iterator[Any]:
         """Unnormalised, each in memory of its own. The nearest knot's is 0.7 at least."""

@@ -49,6 +49,13 @@ def train(
             where="dpo.loss",
             hint=f"use one of: {', '.join(LOSSES)}; or the native engine",
         )
+    training = session.attachments.training
+    if training is not None and training.spec.spline is not None:
+        raise AdapterError(
+            "TRL's trainers minimise no penalty on a spline, and know no rate of its own",
+            where="adapter.kind",
+            hint="use the native engine",
+        )
     device = session.opened.device
     check_environment(device)
     folder = tempfile.TemporaryDirectory()

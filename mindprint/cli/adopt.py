@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mindprint.cli.options import BackendName, Device, Json
+from mindprint.cli.options import BackendName, Device, Json, Settings
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="adapter folder, as PEFT or mlx-lm writes it")
@@ -29,6 +29,7 @@ def adopt(
     name: Name = None,
     backend: BackendName = "auto",
     device: Device = "auto",
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Make an adapter that others trained a run, checked, with one accepted ledger entry.
@@ -45,7 +46,9 @@ def adopt(
     called = checked_name(name, folder)
     check_place(out)
     stranger = Stranger.read(folder)
-    target = Target.find(model, backend=backend, device=device, place="--model")
+    target = Target.find(
+        model, backend=backend, device=device, settings=settings or (), place="--model"
+    )
     made = adopt(stranger, target, out, called)
     output.note(*(f"notice: {text}" for text in made.notices))
     if as_json:

@@ -18,7 +18,7 @@ from mindprint.config import Config
 from mindprint.curriculum.records import Message
 from mindprint.errors import ConfigError
 from mindprint.inputs import Inputs, moved, read_inputs
-from mindprint.ledger import attach
+from mindprint.ledger import attach, check_packed
 from mindprint.rundir import RunDir
 from mindprint.tokens.lessons import conversation as under_system
 from mindprint.tokens.render import Renderer
@@ -141,6 +141,7 @@ def _opened(config: Config, inputs: Inputs, backend: str, device: str) -> tuple[
     if config.model.path is None:
         raise ConfigError("no model is named", where="model.path", hint="give `--model`")
     chosen = choose(backend or inputs.backend)
+    check_packed(inputs, chosen.name)
     folder = resolve_model(config.model.path, config.model.revision)
     renderer = Renderer.open(folder, enable_thinking=config.model.enable_thinking)
     made_on = inputs.device if chosen.name == inputs.backend else "auto"

@@ -11,10 +11,10 @@ from backends.asked import check_spec
 from backends.contract import ModelSpec, Session
 from mindprint.cli import output
 from mindprint.cli.machine import machine
-from mindprint.errors import ConfigError
 from mindprint.export.exact import Ground
 from mindprint.export.source import Source
 from mindprint.footprint import read_sizes
+from mindprint.ledger import check_packed
 from mindprint.tokens.render import Renderer
 
 
@@ -28,7 +28,7 @@ def ground_of(
     """
     chosen = _backend(backend, source.inputs.backend)
     config = source.inputs.begun().config.model
-    _check_packed(config.quantization, chosen, source.inputs.backend)
+    check_packed(source.inputs, chosen)
     spec = ModelSpec(
         path=str(source.base),
         dtype=_arithmetic(source),  # type: ignore[arg-type]  # checked below
@@ -55,17 +55,6 @@ def ground_of(
         say=output.note,
         unverified=tuple(unverified),  # type: ignore[arg-type]  # names of libraries, checked
     )
-
-
-def _check_packed(quantization: str, chosen: str, made_on: str) -> None:
-    """Each backend packs weights its own way."""
-    if quantization != "none" and chosen != made_on:
-        raise ConfigError(
-            f"the run's base is quantized as {made_on} does it, and on {chosen} it is another "
-            "model",
-            where="--backend",
-            hint=f"use `--backend {made_on}`",
-        )
 
 
 def _backend(named: str, made_on: str) -> str:

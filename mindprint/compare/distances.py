@@ -63,20 +63,27 @@ class Adapters:
     def of_stage(self, place: Place) -> Sum | None:
         """What a stage made adds over what acted below it, in force or not; None where it is not
         there any more."""
-        folder = RunDir(self._run.path).stage(place.topic, place.stage, place.attempt)
         try:
-            read_stage(folder)
-            made = unbent(peft_files.read(folder))
-            below = self._below(place.topic) if made[0].kind == "dora" else []
+            made = self._made(place)
+            below = self._below(place) if made[0].kind == "dora" else []
         except (Damaged, ConfigError, AdapterError):
             return None
         return [([*below, made], 1.0), (below, -1.0)]
 
-    def _below(self, topic: str) -> list[Held]:
-        """What acted as a topic began, but for the adapter that it trained on."""
+    def _made(self, place: Place) -> Held:
+        """Raises Damaged, ConfigError or AdapterError."""
+        folder = RunDir(self._run.path).stage(place.topic, place.stage, place.attempt)
+        read_stage(folder)
+        return unbent(peft_files.read(folder))
+
+    def _below(self, place: Place) -> list[Held]:
+        """What acted as a stage began, but for the adapter that it trained on."""
         ledger = self._run.ledger
-        known = ledger.before(topic).acting() if ledger is not None else ()
-        return [unbent(self._read(entry)) for entry in (known[:-1] if self.carried else known)]
+        known = ledger.before(place.topic).acting() if ledger is not None else ()
+        found = [unbent(self._read(entry)) for entry in (known[:-1] if self.carried else known)]
+        if place.stage == "dpo" and self._run.value("dpo.adapter") == "new":
+            found.append(self._made(place._replace(stage="sft")))
+        return found
 
     @property
     def carried(self) -> bool:
@@ -250,9 +257,7 @@ def _splines(
         if not ours and not theirs:
             continue
         relative, because = None, "their splines are not of one form"
-        if {name: one.shape for name, one in ours.items()} == {
-            name: one.shape for name, one in theirs.items()
-        }:
+        if ours.keys() == theirs.keys():
             size = sum(float(np.square(one).sum()) for one in ours.values()) ** 0.5
             apart = sum(float(np.square(theirs[n] - ours[n]).sum()) for n in ours) ** 0.5
             relative = _told_digits(apart / size) if size else None

@@ -13,7 +13,7 @@ from mindprint.export.bends import Taken
 from mindprint.export.checked import Checked, Rounded, check_bound, percentage, verify
 from mindprint.export.exact import Ground
 from mindprint.export.folded import Folded, as_adapter, folded, norm, reduced
-from mindprint.export.form import FORMS, Asked, Done, Made
+from mindprint.export.form import FORMS, Asked, Done, Made, over_packed
 from mindprint.export.plain import Plain, plain
 from mindprint.export.spline_adapter import write_spline
 from mindprint.footprint import read_sizes
@@ -72,11 +72,7 @@ def made(asked: Asked, one: One, base: Plain, checked: Checked) -> Made:
     if not norm(one.kept):
         notes.append("the adapters change nothing")
     if base.packed:
-        notes.append(
-            f"it was trained over the base's weights as they are quantized ({base.quantization}), "
-            "and is checked over those numbers, unpacked; over the base in full precision it is "
-            "another model"
-        )
+        notes.append(over_packed(base.quantization, "those numbers, unpacked"))
     done = Made(
         form=asked.to,
         dtype="float32",

@@ -9,11 +9,12 @@ from backends import text_part
 from backends.model_files import read_config
 from mindprint.disk.whole import write_folder
 from mindprint.errors import ConfigError, MindprintError
-from mindprint.export import tensors
+from mindprint.export import bends, tensors
 from mindprint.export.card import export_card
 from mindprint.export.checked import Checked
 from mindprint.export.exact import Ground
 from mindprint.export.form import FORMS, Asked, Done, Made, writer
+from mindprint.export.plain import room
 from mindprint.export.source import Source
 from mindprint.report.scores import Frozen
 from mindprint.rundir import check_place
@@ -72,11 +73,13 @@ def check_folder(source: Source, asked: Asked, folder: Path) -> None:
 
 
 def size_of(source: Source, asked: Asked) -> int:
-    """About how many bytes will be written, at most."""
+    """About how many bytes will be written, at most, with a quantized base unpacked beside."""
     if FORMS[asked.to].model:
-        return tensors.size_of(source.base, asked.dtype) + TEXT_BYTES
+        return tensors.size_of(source.base, asked.dtype) + TEXT_BYTES + room(source)
     files = (source.run.path / entry.folder for entry in source.entries)
-    return sum(one.stat().st_size for folder in files for one in folder.glob("*.safetensors"))
+    own = sum(one.stat().st_size for folder in files for one in folder.glob("*.safetensors"))
+    # One LS-LoRA is written as it is, and nothing is unpacked for it.
+    return own + (0 if bends.alone(source, asked) else room(source))
 
 
 def export(ground: Ground, asked: Asked, folder: Path) -> Exported:

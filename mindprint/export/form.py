@@ -80,6 +80,14 @@ FORMS = {
 BITS = (4, 8)
 
 
+def over_packed(quantization: str, checked_over: str) -> str:
+    """The note on an adapter whose base was quantized. `checked_over`: what it was checked over."""
+    return (
+        f"it was trained over the base's weights as they are quantized ({quantization}), and is "
+        f"checked over {checked_over}; over the base in full precision it is another model"
+    )
+
+
 def check(asked: Asked, unverified: Sequence[str] = ()) -> None:
     """Raises ConfigError for a form that is none, and for options that have no part in it.
     `unverified`: libraries that it is not to be opened with."""

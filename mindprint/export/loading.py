@@ -7,6 +7,7 @@ import re
 import shlex
 
 from mindprint.export.form import Made
+from mindprint.export.plain import UNQUANTIZED, is_packed
 from mindprint.export.source import Source
 from mindprint.report.inline import block
 from mindprint.tokens.go_template import wanted
@@ -38,10 +39,21 @@ def loading(source: Source, made: Made, renderer: Renderer) -> str:
 def _mindprint(source: Source) -> list[str]:
     """An LS-LoRA, which is read by the package that trained it."""
     base = shlex.quote(source.inputs.called)
+    command = f"mindprint adopt . --model {base} --out run{_packed(source)}"
     return [
-        f"mindprint adopt . --model {base} --out run  # the base model, or the path of its folder",
+        f"{command}  # the base model, or the path of its folder",
         "mindprint chat run",
     ]
+
+
+def _packed(source: Source) -> str:
+    """The options that open a quantized base as it was trained over: each backend packs weights its
+    own way."""
+    if not is_packed(source.base, source.inputs):
+        return ""
+    backend = f" --backend {source.inputs.backend}"
+    asked = source.inputs.begun().config.model.quantization
+    return backend if asked == UNQUANTIZED else f"{backend} --set model.quantization={asked}"
 
 
 def _torch(source: Source, made: Made, renderer: Renderer) -> list[str]:

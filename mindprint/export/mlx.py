@@ -16,7 +16,7 @@ from mindprint.export.checked import Checked, ExportRefused, check_bound, percen
 from mindprint.export.exact import Ground
 from mindprint.export.form import FORMS, Asked, Done, Made
 from mindprint.export.merged import Merge
-from mindprint.export.plain import Plain, plain
+from mindprint.export.plain import Plain, plain, room
 from mindprint.export.probes import PLAIN
 from mindprint.export.quiz import QuizEffect, told
 from mindprint.export.witness import (
@@ -44,7 +44,9 @@ def export_mlx(ground: Ground, asked: Asked, folder: Path) -> Done:
     """
     _check_mlx()
     quizzes = _quizzes(ground) if asked.quantize is not None else None
-    check_room(folder, 2 * tensors.size_of(ground.source.base, asked.dtype))
+    # The merged model and the converted one lie beside what was unpacked.
+    size = tensors.size_of(ground.source.base, asked.dtype)
+    check_room(folder, 2 * size + room(ground.source))
     with plain(ground, folder) as base:
         merge, converted = _made(ground, base, asked, folder)
         checked = verify(ground, folder, frameworks=FORMS["mlx"].opened, rounded=merge.rounded)

@@ -26,6 +26,7 @@ from mindprint.disk.room import check_room
 from mindprint.export import tensors
 from mindprint.export.exact import Ground
 from mindprint.export.numbers import BYTES, DTYPES
+from mindprint.export.source import Source
 from mindprint.export.text_files import copy_text, write_json
 from mindprint.inputs import Inputs
 
@@ -59,17 +60,23 @@ def is_packed(base: Path, inputs: Inputs) -> bool:
     return asked != UNQUANTIZED or found is not None
 
 
+def room(source: Source) -> int:
+    """Bytes that the base takes once it is unpacked, 0 where it is no quantized one."""
+    packed = is_packed(source.base, source.inputs)
+    return tensors.size_of(source.base, "float32") if packed else 0
+
+
 @contextmanager
 def plain(ground: Ground, place: Path) -> Iterator[Plain]:
     """The base as plain numbers; unpacked into `place`, which is there, and taken away at the end.
 
     Raises what opening the base raises, and NoRoom.
     """
-    base = ground.source.base
-    if not is_packed(base, ground.source.inputs):
+    base, wanted = ground.source.base, room(ground.source)
+    if not wanted:
         yield Plain(base)
         return
-    check_room(place, tensors.size_of(base, "float32"))
+    check_room(place, wanted)
     folder = place / OWN
     try:
         with ground.open(LONGEST) as session:

@@ -188,7 +188,10 @@ class Estimate:
 
     @property
     def _branches(self) -> int:
-        return self.plan.footprint.branches if self.plan.footprint is not None else 0
+        """Of another run's past. Where one adapter is carried on, the last of them is the one that
+        trains."""
+        there = self.plan.footprint.branches if self.plan.footprint is not None else 0
+        return max(0, there - 1) if self.config.handoff == "continue" else there
 
     @property
     def last(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,15 +18,20 @@ from backends import adapter_files, mlx_files, peft_files, spline
 from backends.contract import AdapterSpec, Params, Spline
 from backends.lora import name_a, name_b, name_m, name_s, name_v
 from mindprint.config import resolve
+from mindprint.export import probes
 from mindprint.footprint import read_sizes
 from mindprint.heritage import Heritage
 from mindprint.inputs import Inputs, Origin, read_inputs, write_inputs
+from mindprint.ledger import read
 from mindprint.pipeline import Order
+from mindprint.rundir import RunDir
 from mindprint.sameness import Differs
 from mindprint.target import Target
 from tests.cli.conftest import Mindprint, Said
 from tests.cli.stops import refused
 from tests.cli.test_train import QUICK
+from tests.tiny import make_model, make_tokenizer
+from tests.unit.export.ledgers import make_run
 
 SPEC = AdapterSpec(rank=3, alpha=7.0)
 SETTINGS = [word for one in (*QUICK, "gate.rollback=false") for word in ("--set", one)]
@@ -41,6 +47,13 @@ def tensors_of(model: Path, seed: int = 0, only: str = "_proj") -> Params:
             made[name_b(path)] = (0.1 * b).astype(np.float32)
     return made
 
+
+PACKABLE: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+}
+"""Rows that fill a packed group."""
 
 DORA = AdapterSpec(rank=3, alpha=7.0, kind="dora")
 
@@ -164,6 +177,39 @@ def test_an_exported_ls_lora_comes_back(
     assert settings["adapter.interpolation"] == "soft" and settings["adapter.outside"] == "clamp"
     kept = peft_files.read(tmp_path / "run/past/01")[1]
     assert all(np.array_equal(kept[name], given[name]) for name in given)
+
+
+def test_an_ls_lora_over_a_quantized_base_comes_back_by_its_own_recipe(
+    mindprint: Mindprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the export's card says, word for word, opens the model that it was trained over."""
+    monkeypatch.setattr(probes, "MAX_TOKENS", 4)
+    base = make_tokenizer(make_model(tmp_path / "base", "llama", **PACKABLE))
+    spec = AdapterSpec(rank=2, alpha=4.0, kind="lslora", spline=Spline())
+    made = make_run(tmp_path / "r", base, specs=(spec,), quantization="4bit")
+    said = mindprint("export", made, "theirs", "--to", "adapter", "--device", "cpu", "--json")
+    assert said.code == 0, said.err
+    assert any("as they are quantized" in note for note in said.tree["made"]["notes"])
+    card = (tmp_path / "theirs" / "README.md").read_text("utf-8")
+    assert "it was trained over the base's weights as they are quantized" in card
+    line = next(line for line in card.splitlines() if line.startswith("mindprint adopt"))
+    words = shlex.split(line, comments=True)[1:]
+    assert words[-4:] == ["--backend", "torch", "--set", "model.quantization=4bit"]
+    monkeypatch.chdir(tmp_path / "theirs")
+    words[words.index("--model") + 1] = str(base)  # "or the path of its folder"
+    said = mindprint(*words, "--device", "cpu")
+    assert said.code == 0, said.err
+    ledgers = [read(RunDir(place)) for place in (made, tmp_path / "theirs" / "run")]
+    assert ledgers[0].model_id == ledgers[1].model_id
+    assert read_inputs(tmp_path / "theirs" / "run").config["model.quantization"] == "4bit"
+
+
+def test_a_setting_of_what_the_adapter_has_is_refused(
+    mindprint: Mindprint, peft_folder: Path, model: Path, tmp_path: Path
+) -> None:
+    said = adopt(mindprint, peft_folder, model, "--set", "adapter.rank=5")
+    refused(said, 2, "`adapter.rank` is the adapter's own", "leave `--set adapter.rank=5` out")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_odd_and_harmless_is_told(

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from backends.contract import Choice
 from mindprint.evaluation import Evaluation
 from mindprint.target import Target
 from tests.cli.conftest import Mindprint, Said
 from tests.cli.test_train import train
 from tests.conformance.test_peft_folders import saved_by_peft
 from tests.tiny import make_model, make_tokenizer
+from tests.unit.export.ledgers import make_run
 
 BACKENDS = ("torch", "mlx")
 QUICK = ("--device", "cpu", "--set", "eval.max_tokens=6", "--set", "eval.resamples=200")
@@ -240,6 +242,45 @@ def test_the_base_has_the_settings_of_what_is_asked(model: Path, tmp_path: Path)
     same = target.resolved.config.model.model_copy(update={"path": str(other)})
     assert base.resolved.config == target.resolved.config.model_copy(update={"model": same})
     assert base.resolved.origins["model.path"] == f"--base {other}"
+
+
+def test_a_base_is_quantized_as_its_own_run_was(model: Path, tmp_path: Path) -> None:
+    """A run beside a quantized model, and beside a plain one; a model's own files come first."""
+    where: dict[str, Any] = {"backend": "torch", "device": "cpu"}
+    plain = Target.find(str(model), **where)
+    packed = Target.find(str(model), **where, settings=["model.quantization=4bit"])
+    full = make_run(tmp_path / "full", model)
+    small = make_run(tmp_path / "small", model, quantization="8bit")
+    for other in (plain, packed):
+        assert Target.beside(str(full), other, "--base").spec.quantization == "none"
+        base = Target.beside(str(small), other, "--base")
+        assert base.spec.quantization == "8bit"
+        assert base.resolved.origins["model.quantization"] == f"{small}/inputs.json"
+    theirs = make_tokenizer(make_model(tmp_path / "other", "llama", seed=3))
+    assert Target.beside(str(theirs), packed, "--base").spec.quantization == "4bit"
+    config = json.loads((theirs / "config.json").read_text("utf-8"))
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (theirs / "config.json").write_text(json.dumps(config), "utf-8")
+    assert Target.beside(str(theirs), packed, "--base").spec.quantization == "none"
+
+
+def test_a_quantized_run_on_another_backend_is_refused_unread(
+    mindprint: Mindprint, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each backend packs its own way, so the whole model would be read to be refused."""
+
+    def unread(name: str) -> None:
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr("mindprint.target.get", unread)
+    monkeypatch.setattr("mindprint.cli.conversation.get", unread)
+    choice = Choice("mlx", "it is asked for")
+    monkeypatch.setattr("mindprint.target.choose", lambda named: choice)
+    monkeypatch.setattr("mindprint.cli.conversation.choose", lambda named: choice)
+    run = make_run(tmp_path / "r", model, quantization="4bit", backend="torch")
+    for words in (("eval", run), ("chat", run, "--once", "Who?")):
+        said = mindprint(*words, "--backend", "mlx")
+        refused(said, "is quantized as torch does it", "`--backend torch`")
 
 
 def test_a_run_as_the_base_and_a_topic_that_is_gone(

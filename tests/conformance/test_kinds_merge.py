@@ -102,6 +102,17 @@ def test_a_spline_that_bends_is_refused_and_nothing_changed(session: Session, ki
     assert apart(session.logits(BATCH), base_and_adapter) < MERGED
 
 
+def test_a_merge_that_loses_too_much_leaves_what_acts_as_it_was(session: Session) -> None:
+    """Refused once the weights were rewritten: norms must be those of the weights put back."""
+    put(session, "first", DORA, seed=72, size=0.3)
+    session.adapters.freeze("first")
+    put(session, "second", DORA, seed=73, size=0.3)
+    before = session.logits(BATCH)
+    with pytest.raises(MergeRefused):
+        session.adapters.merge_and_unload(bound=0.0)
+    assert (session.logits(BATCH) == before).all()
+
+
 def _refused(session: Session, layer: str) -> Any:
     with pytest.raises(MergeRefused) as caught:
         session.adapters.merge_and_unload()

@@ -136,6 +136,8 @@ def test_the_text_part_computes_what_the_whole_does(
         assert all(path.startswith("model.layers.") for path in adapted)
         losses = train(session, batch, steps=3)
         assert losses[-1] < losses[0]
+        # Merged into weights that its files know by other names.
+        assert session.adapters.merge_and_unload().lost < 1e-3
 
 
 def test_files_that_name_it_as_they_once_did(

@@ -221,15 +221,15 @@ def test_a_watch_ends_the_stage_early(
     stage: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = stage("dpo")
-    looks = iter(["", "", "the chosen answers fell"])
+    looks = iter(["", "the chosen answers fell"])
     monkeypatch.setattr(Watch, "__init__", lambda self: None)
     monkeypatch.setattr(Watch, "start", lambda *_: (0.0, 0.0))
     monkeypatch.setattr(Watch, "look", lambda *_: next(looks))
     watched.job = replace(watched.job, watch=Watch())  # type: ignore[call-arg]  # as patched
     kept: list[Any] = []
     progress = watched.run(OfOurOwn(spoil=lambda s, step: kept.append(s.adapters.parameters())))
-    # a look is due once eight pairs are trained, and a step takes two
-    assert progress.stopped == "the chosen answers fell by step 12" and progress.step == 12
+    # a look is due once sixteen pairs are trained, and a step takes two
+    assert progress.stopped == "the chosen answers fell by step 16" and progress.step == 16
     now = watched.session.adapters.parameters()
     assert all(np.array_equal(now[name], kept[7][name]) for name in now)
 

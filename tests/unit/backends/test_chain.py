@@ -82,6 +82,24 @@ def test_a_magnitude_of_zero_has_no_single_dora() -> None:
         layer.as_dora(layer.closed([odd]))
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-40])
+def test_numbers_that_float32_does_not_hold_are_no_dora(size: float) -> None:
+    """A row next to 0 under a later LoRA: B / c would be infinite in the adapter's file."""
+    spec, tensors = DORA
+    m = tensors[lora.name_m(PATH)].copy()
+    m[4] = size
+    a, b = lora.name_a(PATH), lora.name_b(PATH)
+    later = LORA[0], {a: LORA[1][a], b: LORA[1][b] * np.float32(1e10)}
+    adapters = [(spec, {**tensors, lora.name_m(PATH): m}), later]
+    layer = Layer.of(PATH, adapters, rows(W0))
+    with pytest.raises(
+        AdapterError, match=r"row 4 of `layers\.0\.down_proj` is scaled by"
+    ) as found:
+        layer.as_dora(layer.closed(adapters))
+    assert "--to merged" in found.value.hint
+    layer.as_dora(layer.closed(adapters[:1]))  # nothing is added to the row: B / c is as it was
+
+
 def test_a_row_of_zeros_stays_one() -> None:
     """As it does on both backends, whatever its magnitude; PEFT makes it no number."""
     empty = {PATH: W0[PATH].copy()}

@@ -281,6 +281,31 @@ def test_a_dora_that_was_rolled_back_is_compared_over_what_was_below_it(
     assert undone.relative == pytest.approx(far(ours, other) / far(ours, stood), rel=1e-5)
 
 
+def test_dpo_of_its_own_dora_is_compared_over_its_topics_sft(tmp_path: Path, files: None) -> None:
+    """Of the same attempt, whatever became of it: the model that its magnitudes were taken of."""
+    pairs = [(drawn(1, **DORA), drawn(2, **DORA)), (drawn(3, **DORA), drawn(4, **DORA))]
+    stages = [stage(name, [2.0], accepted=False, attempt=1) for name in ("sft", "dpo")]
+    failed = result(topic("a", *stages, status="failed"), config={"dpo.adapter": "new"})
+    made_of = []
+    for run_name, pair in zip("ht", pairs, strict=True):
+        path = tmp_path / run_name
+        path.mkdir()
+        for record, held in zip(stages, pair, strict=True):
+            entry(path, "a", record.name, held, DORA)
+            again = path / f"topics/a/{record.name}-2"
+            write_stage((path / "topics/a" / record.name).rename(again), record)
+        made_of.append(run(path, failed))
+    undone = next(one for one in between(*made_of) if one.topic == "a")
+    assert undone.stage == "DPO, attempt 2, rolled back"
+    both = [weights((sft, DORA), (dpo, DORA)) for sft, dpo in pairs]
+    below = [weights((sft, DORA)) for sft, _ in pairs]
+    added = [[x - y for x, y in zip(*one, strict=True)] for one in zip(both, below, strict=True)]
+    none = [np.zeros_like(one) for one in added[0]]
+    assert undone.relative == pytest.approx(far(*added) / far(added[0], none), rel=1e-5)
+    (made_of[1].path / "topics/a/sft-2/adapter_model.safetensors").unlink()
+    assert all(one.topic != "a" for one in between(*made_of))  # without it nothing is told
+
+
 def test_without_the_weights_a_dora_is_not_told_and_a_lora_is(tmp_path: Path) -> None:
     a = drawn(1, **DORA)
     first, other = (
@@ -322,6 +347,28 @@ def test_the_splines_of_an_ls_lora_are_told_apart_from_its_factors(tmp_path: Pat
     assert "no weights can hold" in Adapters(first).notes[0]
     plain = made(tmp_path / "p", ("a", factors(3)))
     assert between(first, plain)[-1].because == "their splines are not of one form"
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        ({"outside": "clamp"}, False),
+        ({"interpolation": "soft"}, False),
+        ({"low": -6.0, "high": 6.0}, False),
+        ({"penalty": 0.5, "rate": 3.0}, True),
+    ],
+)
+def test_splines_are_compared_where_they_are_of_one_form(
+    tmp_path: Path, other: dict[str, Any], alike: bool
+) -> None:
+    """As many numbers are not yet the same function; how they were trained is no part of it."""
+    spline = replace(kinds.BENT, **other)
+    kind = {**BENT, "spline": spline}
+    first = of_kinds(tmp_path / "h", ("a", drawn(1, **BENT), BENT))
+    found = between(first, of_kinds(tmp_path / "t", ("a", drawn(2, **kind), kind)))[-1]
+    assert found.stage == "values and scales of its splines"
+    assert found.because == ("" if alike else "their splines are not of one form")
+    assert (found.relative is not None) == alike
 
 
 def test_the_weights_are_those_of_the_model_that_was_trained(tmp_path: Path) -> None:

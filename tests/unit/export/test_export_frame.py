@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backends.contract import Spline
+from mindprint.disk.room import NoRoom
 from mindprint.disk.sealed import Damaged
 from mindprint.errors import ConfigError
+from mindprint.export import mlx, tensors
 from mindprint.export import witness as witnesses
 from mindprint.export.exact import Ground
+from mindprint.export.exporting import size_of
 from mindprint.export.form import Asked, check
 from mindprint.export.probes import POSITIONS, probes
 from mindprint.export.witness import Job, NotHere, WitnessFailed
 from tests.tiny import make_model, make_tokenizer
-from tests.unit.export.ledgers import FIRST, QUESTIONS, SECOND, ground, make_run
+from tests.unit.export.ledgers import FIRST, QUESTIONS, SECOND, SPECS, ground, make_run
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +93,41 @@ def test_how_a_witness_ends_is_told(
     monkeypatch.setattr(witnesses, "run", ended)
     with pytest.raises(kind, match=told):
         witnesses.witness(Job("mlx-lm", Path("m"), None, ((1, 2),), 2, ()))
+
+
+FORMS = ("merged", "mlx", "ollama", "adapter", "mlx-adapter")
+
+
+def test_room_is_asked_for_a_quantized_base_unpacked_beside(model: Path, tmp_path: Path) -> None:
+    whole = ground(make_run(tmp_path / "w", model), "torch").source
+    packed = ground(make_run(tmp_path / "p", model, quantization="4bit"), "torch").source
+    unpacked = tensors.size_of(model, "float32")
+    for form in FORMS:
+        assert size_of(packed, Asked(form)) - size_of(whole, Asked(form)) == unpacked, form
+
+
+def test_an_ls_lora_as_it_is_needs_no_room_for_the_base(model: Path, tmp_path: Path) -> None:
+    bent = (replace(SPECS[0], kind="lslora", spline=Spline()),)
+    run = make_run(tmp_path / "r", model, specs=bent, quantization="4bit")
+    source = ground(run, "torch").source
+    unpacked = tensors.size_of(model, "float32")
+    assert (
+        size_of(source, Asked("adapter"))
+        == (run / source.entries[0].folder / "adapter_model.safetensors").stat().st_size
+    )
+    fitted = size_of(source, Asked("adapter", least_squares=True))
+    assert fitted - size_of(source, Asked("adapter")) == unpacked
+
+
+def test_mlx_asks_for_all_three_models_at_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpacked, merged and converted lie beside each other."""
+    packed = ground(make_run(tmp_path / "p", model, quantization="4bit"), "torch")
+    free = 3 * tensors.size_of(model, "float32") - 1
+    disk = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr("mindprint.disk.room.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr(mlx, "_check_mlx", lambda: None)
+    with pytest.raises(NoRoom):
+        mlx.export_mlx(packed, Asked("mlx"), tmp_path)
+    assert not list(tmp_path.glob("unpacked"))

@@ -100,7 +100,7 @@ def test_adamw_is_pytorchs_own() -> None:
     oracle = torch.optim.AdamW(theirs.values(), lr=1e-3, weight_decay=0.1)
     for _ in range(20):
         given = {name: torch.randn(8, 24, generator=generator) for name in "ab"}
-        optimizer.step(given, 1e-3)
+        optimizer.step(given, 1e-3, optimizer.room())
         for name, held in theirs.items():
             held.grad = given[name].double()
         oracle.step()

@@ -571,7 +571,7 @@ def test_a_step_takes_the_rates_of_its_tensors() -> None:
     )
     for _ in range(20):
         given = {name: torch.randn(p.shape, generator=generator) for name, p in ours.items()}
-        optimizer.step(given, 1e-3)
+        optimizer.step(given, 1e-3, optimizer.room())
         for name, held in theirs.items():
             held.grad = given[name].double()
         oracle.step()

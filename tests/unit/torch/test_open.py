@@ -33,7 +33,7 @@ def test_importing_the_backend_imports_no_framework() -> None:
 def test_availability_names_versions_and_devices() -> None:
     found = get("torch").availability()
     assert found.ok, found.reason
-    assert set(found.versions) == {"torch", "transformers", "peft"}
+    assert set(found.versions) == {"torch", "transformers", "peft", "bitsandbytes"}
     assert "cpu" in found.devices
     assert ("cuda" in found.devices) == torch.cuda.is_available()
 
