@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from backends.contract import AdapterSpec, Batch, GenerateSpec, Objective, OptimizerSpec, Session
+from backends.contract import (
+    AdapterSpec,
+    Batch,
+    GenerateSpec,
+    Objective,
+    OptimizerSpec,
+    Session,
+    Spline,
+)
 from mindprint.adapter import spec_of
 from mindprint.config import Config
 from mindprint.curriculum.records import Curriculum
@@ -31,7 +39,7 @@ class Probe:
     Steps are timed on the longest rows there are and questions in a small batch, so the sum is an
     upper estimate of a first attempt at every topic with every stage that may come. Where LS-LoRA
     is stacked everything is timed over the `branches` that act as the last topic trains, and
-    `sft_first` is a step of the first topic's, over none.
+    `sft_first` is a step of the first topic's, over those of another run alone.
     """
 
     sft_step: float
@@ -60,13 +68,16 @@ def probe(
     """Train three steps on a throw-away adapter; the session is left as it was. `opening`: seconds
     that the model took to open."""
     attached: list[str] = []
-    first, past = 0.0, _branches(session, plan, config)
+    first, theirs = 0.0, _theirs(plan, config)
+    own = _branches(session, plan, config, len(theirs))
     try:
+        _stack(session, theirs, attached)
         _attach(session, spec_of(config), attached)
-        if past:
+        if own:
             first = _sft(session, plan, config)
-        for spec in past:
-            _attach(session, spec, attached)
+            session.adapters.unload(attached.pop())
+            _stack(session, own, attached)
+            _attach(session, spec_of(config), attached)
         held_out = _held_out(session, plan, config)
         sft = _sft(session, plan, config)
         reference, dpo = _dpo(session, plan, config)
@@ -84,15 +95,27 @@ def probe(
         opening=opening,
         total=0.0,
         peak_memory=max(memory.peak_rss, memory.device_peak),
-        branches=len(past),
+        branches=len(theirs) + len(own),
         sft_first=first,
     )
     return replace(found, total=_total(found, plan, config))
 
 
-def _branches(session: Session, plan: Plan, config: Config) -> list[AdapterSpec]:
-    """What the topics before the last one leave beside the weights, where LS-LoRA is stacked."""
-    if config.adapter.kind != "lslora" or resolve_handoff(config, session) != "stack":
+def _theirs(plan: Plan, config: Config) -> list[AdapterSpec]:
+    """The LS-LoRAs of another run's past, as if they were shaped as this run's adapters. Where one
+    adapter is carried on, the last of them is the one that trains."""
+    count = 0 if plan.footprint is None else plan.footprint.branches
+    if config.handoff == "continue":
+        count -= 1
+    spec = spec_of(config)
+    return [replace(spec, kind="lslora", spline=spec.spline or Spline())] * count
+
+
+def _branches(session: Session, plan: Plan, config: Config, theirs: int) -> list[AdapterSpec]:
+    """What this run's topics before the last one leave beside the weights, where LS-LoRA is
+    stacked."""
+    past = ("lslora",) * theirs
+    if config.adapter.kind != "lslora" or resolve_handoff(config, session, past) != "stack":
         return []
     each = [spec_of(config)]
     if config.dpo.adapter == "new" and any(stage.name == "dpo" for stage in plan.stages):
@@ -101,11 +124,16 @@ def _branches(session: Session, plan: Plan, config: Config) -> list[AdapterSpec]
 
 
 def _attach(session: Session, spec: AdapterSpec, attached: list[str]) -> None:
-    """One more adapter that trains, over those that did."""
-    if attached:
-        session.adapters.freeze(attached[-1])
+    """The adapter that trains."""
     session.adapters.add(spec, f"probe {len(attached) + 1}")
     attached.append(f"probe {len(attached) + 1}")
+
+
+def _stack(session: Session, specs: Sequence[AdapterSpec], attached: list[str]) -> None:
+    """Adapters that have trained, one over the other."""
+    for spec in specs:
+        _attach(session, spec, attached)
+        session.adapters.freeze(attached[-1])
 
 
 def _total(found: Probe, plan: Plan, config: Config) -> float:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backends.contract import Session
+from mindprint import probe as probing
 from mindprint.disk.sealed import read_json
 from tests.cli.conftest import Mindprint
 from tests.cli.stops import refused
@@ -66,6 +69,27 @@ def test_the_plan_tells_the_kind_and_what_branches_cost(
     assert "over 2 branches;" in said.out and "all as slow as the last topic" in said.out
     one = mindprint(*words, *LSLORA, "--set", "handoff=continue", "--json").tree
     assert "branches" not in one["memory"]
+
+
+def test_steps_are_probed_on_the_adapter_that_trains(
+    mindprint: Mindprint, curriculum: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DPO's own adapters stacked among them: SFT's is timed, first and last."""
+    ranks: list[set[int]] = []
+    real = probing._sft
+
+    def timed(session: Session, *rest: Any) -> float:
+        held = session.adapters.trainable()
+        ranks.append({shape[0] for name, shape in held.items() if name.endswith("lora_A")})
+        return real(session, *rest)
+
+    monkeypatch.setattr(probing, "_sft", timed)
+    more = ("adapter.rank=2", "dpo.adapter=new", "dpo.rank=3")
+    settings = [word for one in (*more, "eval.max_tokens=4") for word in ("--set", one)]
+    words = ("plan", curriculum, "--model", model, "--backend", "torch", "--device", "cpu")
+    said = mindprint(*words, "--probe", *LSLORA, *settings, "--json")
+    assert said.code == 0, said.err
+    assert ranks == [{2}, {2}] and said.tree["probe"]["branches"] >= 3
 
 
 @pytest.mark.parametrize(("kind", "backend"), [("lslora", "torch"), ("dora", "mlx")])
