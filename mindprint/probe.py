@@ -69,7 +69,7 @@ def probe(
     that the model took to open."""
     attached: list[str] = []
     first, theirs = 0.0, _theirs(plan, config)
-    own = _branches(session, plan, config, len(theirs))
+    own = _branches(session, plan, config)
     try:
         _stack(session, theirs, attached)
         _attach(session, spec_of(config), attached)
@@ -111,11 +111,10 @@ def _theirs(plan: Plan, config: Config) -> list[AdapterSpec]:
     return [replace(spec, kind="lslora", spline=spec.spline or Spline())] * count
 
 
-def _branches(session: Session, plan: Plan, config: Config, theirs: int) -> list[AdapterSpec]:
+def _branches(session: Session, plan: Plan, config: Config) -> list[AdapterSpec]:
     """What this run's topics before the last one leave beside the weights, where LS-LoRA is
     stacked."""
-    past = ("lslora",) * theirs
-    if config.adapter.kind != "lslora" or resolve_handoff(config, session, past) != "stack":
+    if config.adapter.kind != "lslora" or resolve_handoff(config, session) != "stack":
         return []
     each = [spec_of(config)]
     if config.dpo.adapter == "new" and any(stage.name == "dpo" for stage in plan.stages):
