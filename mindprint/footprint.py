@@ -73,6 +73,11 @@ class Footprint:
     branches: int = 0
     kind: str = ""
 
+    def beside(self, handoff: str) -> int:
+        """How many of `branches` act beside the adapter that trains: where one adapter is carried
+        on, the last of them is that adapter."""
+        return max(0, self.branches - 1) if handoff == "continue" else self.branches
+
     def with_past(self, size: int, branches: int = 0) -> Footprint:
         """With adapters of another run, of `size` bytes, copied first."""
         sure, most = self.sure + size, self.most + size

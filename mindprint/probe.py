@@ -102,11 +102,8 @@ def probe(
 
 
 def _theirs(plan: Plan, config: Config) -> list[AdapterSpec]:
-    """The LS-LoRAs of another run's past, as if they were shaped as this run's adapters. Where one
-    adapter is carried on, the last of them is the one that trains."""
-    count = 0 if plan.footprint is None else plan.footprint.branches
-    if config.handoff == "continue":
-        count -= 1
+    """The LS-LoRAs of another run's past, as if they were shaped as this run's adapters."""
+    count = 0 if plan.footprint is None else plan.footprint.beside(config.handoff)
     spec = spec_of(config)
     return [replace(spec, kind="lslora", spline=spec.spline or Spline())] * count
 

@@ -16,8 +16,9 @@ from backends.mlx.adapters import MlxAdapters
 from backends.mlx.attached import Factors
 from backends.mlx.device import room_for
 from backends.mlx.framework import mx, number
-from backends.mlx.losses import Rows, batch_loss, identity_penalty, share_of, stats
+from backends.mlx.losses import Rows, batch_loss, identity_penalty, stats
 from backends.mlx.model import Decoder
+from backends.shares import share_of
 
 
 class MlxLearner:

@@ -110,13 +110,6 @@ def _pair_losses(objective: Objective, ratio: mx.array, trained: mx.array, pairs
     return mx.logaddexp(mx.zeros_like(gap), -objective.beta * gap)
 
 
-def share_of(objective: Objective, batch: Batch, window: Window) -> float:
-    """The batch's part in its window, by what the objective averages over."""
-    if objective.kind == "sft":
-        return int(batch.mask.sum()) / window.tokens
-    return (len(batch.ids) // 2) / window.pairs
-
-
 def identity_penalty(arrays: Mapping[str, mx.array], spec: AdapterSpec, share: float) -> mx.array:
     """What keeps an LS-LoRA's splines near the identity, a scalar: their penalty on the mean of
     (v - k)^2 over all layers and knots, times the batch's share of its window; else 0."""

@@ -14,13 +14,14 @@ from backends import lora
 from backends.contract import Arrays, Batch, Objective, OptimizerSpec, Params, StepStats, Window
 from backends.errors import AdapterError
 from backends.lifetime import while_open
+from backends.shares import share_of
 from backends.torch.adamw import AdamW
 from backends.torch.adapters import TorchAdapters
 from backends.torch.losses import batch_loss
 from backends.torch.memory import out_of_memory, room_for
 from backends.torch.model import Opened
 from backends.torch.noise import Noise
-from backends.torch.penalty import penalty, share_of
+from backends.torch.penalty import penalty
 from backends.torch.trainable import array
 
 

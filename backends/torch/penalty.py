@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from backends import lora, spline
-from backends.contract import AdapterSpec, Batch, Objective, Window
+from backends.contract import AdapterSpec
 
 
 def penalty(spec: AdapterSpec, parameters: Mapping[str, Any], share: float) -> Any:
@@ -19,10 +19,3 @@ def penalty(spec: AdapterSpec, parameters: Mapping[str, Any], share: float) -> A
     values = torch.stack([parameters[lora.name_v(path)] for path in lora.paths_of(parameters)])
     knots = torch.from_numpy(spline.knots(spec.spline)).to(values)
     return share * spec.spline.penalty * (values - knots).square().mean()
-
-
-def share_of(objective: Objective, batch: Batch, window: Window) -> float:
-    """The batch's part of its window: by trained tokens, or by pairs."""
-    if objective.kind == "dpo":
-        return len(batch.ids) / 2 / window.pairs
-    return int(batch.mask.sum()) / window.tokens

@@ -188,10 +188,9 @@ class Estimate:
 
     @property
     def _branches(self) -> int:
-        """Of another run's past. Where one adapter is carried on, the last of them is the one that
-        trains."""
-        there = self.plan.footprint.branches if self.plan.footprint is not None else 0
-        return max(0, there - 1) if self.config.handoff == "continue" else there
+        """Of another run's past."""
+        known = self.plan.footprint
+        return 0 if known is None else known.beside(self.config.handoff)
 
     @property
     def last(self) -> int:
